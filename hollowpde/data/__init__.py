@@ -1,0 +1,27 @@
+"""Data: trajectories, and where they come from."""
+
+from typing import Protocol
+
+from hollowpde.data.simulate import SDE, Simulated, check_sde, simulate
+from hollowpde.data.standardise import Points, Standardisation
+from hollowpde.data.trajectories import Pairs, Split, Trajectories
+
+
+class Data(Protocol):
+    """Anything with `.load()`: simulated, read from a file, or at hand already."""
+
+    def load(self) -> Trajectories: ...
+
+
+__all__ = [
+    "SDE",
+    "Data",
+    "Pairs",
+    "Points",
+    "Simulated",
+    "Split",
+    "Standardisation",
+    "Trajectories",
+    "check_sde",
+    "simulate",
+]

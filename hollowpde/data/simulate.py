@@ -1,0 +1,197 @@
+"""Trajectories simulated by torchsde."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torchsde
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from hollowpde.data.trajectories import Trajectories
+from hollowpde.errors import InputError, UnsupportedError
+
+log = logging.getLogger(__name__)
+
+Start = Tensor | Callable[[int, torch.Generator], Tensor]
+
+# Integration steps in one interval between observations, when no step is given.
+_STEPS_PER_INTERVAL = 10
+
+
+class SDE(Protocol):
+    """The torchsde protocol: f and g are called with a scalar t and y (paths, d)."""
+
+    noise_type: str
+    sde_type: str
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor: ...
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """Data to be simulated when it is first needed; declaring it computes nothing.
+
+    Arguments:
+        sde: an Ito SDE with diagonal noise, in the torchsde protocol.
+        x0: starts: `(d,)`, `(paths, d)`, or a function of (paths, generator).
+        times: observation times, increasing, `(T,)`.
+        paths: how many paths.
+        seed: of starts and noise.
+        step: the longest internal integration step; a tenth of the shortest interval between
+            observations by default.
+        method: a torchsde method; "srk" (strong order 1.5) by default.
+
+    Example:
+        >>> class OU(torchsde.SDEIto):
+        ...     def f(self, t, y):
+        ...         return -y
+        ...     def g(self, t, y):
+        ...         return 0.7 * torch.ones_like(y)
+        >>> data = hp.Simulated(OU("diagonal"), torch.tensor([2.0]), torch.linspace(0, 1, 3), 5)
+        >>> data.load()
+        Trajectories(5 paths, 15 observations, d=1, t=[0, 1])
+    """
+
+    sde: SDE
+    x0: Start
+    times: Tensor
+    paths: int
+    seed: int = 0
+    step: float | None = None
+    method: str | None = None
+
+    def load(self) -> Trajectories:
+        return simulate(
+            self.sde, self.x0, self.times, self.paths, self.seed, self.step, self.method
+        )
+
+
+@torch.no_grad()
+def simulate(
+    sde: SDE,
+    x0: Start,
+    times: Tensor,
+    paths: int,
+    seed: int = 0,
+    step: float | None = None,
+    method: str | None = None,
+) -> Trajectories:
+    """Simulate paths of an SDE and observe them at `times`; the arguments are `Simulated`'s.
+
+    Every interval between observations is cut into equal steps no longer than `step`, so that
+    the values observed are solver states and not interpolated.
+
+    Raises:
+        UnsupportedError: the SDE is not Ito, or its noise is not diagonal.
+        InputError: an argument or a value of f or g has the wrong shape, or paths leave the
+            range of floating-point numbers.
+    """
+    if paths < 1:
+        raise InputError(f"paths must be at least 1, but is {paths}.")
+    times = torch.as_tensor(times)
+    if times.ndim != 1 or len(times) < 2 or not (times[1:] > times[:-1]).all():
+        raise InputError(
+            "times must be an increasing sequence of at least 2 observation times, but has shape "
+            f"{tuple(times.shape)} and starts {times.flatten()[:3].tolist()}."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    y = _starts(x0, paths, generator)
+    times = times.to(y.dtype)
+    check_sde(sde, times[0], y)
+    gaps = times.diff()
+    longest = float(gaps.min()) / _STEPS_PER_INTERVAL if step is None else step
+    if not longest > 0:
+        raise InputError(f"step must be positive, but is {step}.")
+    method = method or "srk"
+    noise = torchsde.BrownianInterval(
+        t0=times[0],
+        t1=times[-1],
+        size=tuple(y.shape),
+        dtype=y.dtype,
+        device=y.device,
+        entropy=seed,
+        levy_area_approximation="space-time" if method == "srk" else "none",
+    )
+    log.info(
+        "simulating %d paths at %d times by torchsde (%s, internal step at most %g)",
+        paths, len(times), method, longest,
+    )  # fmt: skip
+    observed = [y]
+    # On a terminal, a bar for whatever takes more than a moment; otherwise silence.
+    console = Console(stderr=True)
+    quiet = not console.is_terminal or y.numel() * float(times[-1] - times[0]) / longest < 1e6
+    for k in track(
+        range(len(gaps)), "simulating", console=console, disable=quiet, transient=True
+    ):
+        gap = float(gaps[k])
+        # A step a rounding error too long, so that no sliver is left at the end of the interval.
+        dt = gap / math.ceil(gap / longest - 1e-6) * (1 + 1e-6)
+        y = torchsde.sdeint(sde, y, times[k : k + 2], bm=noise, method=method, dt=dt)[-1]
+        if not torch.isfinite(y).all():
+            raise InputError(
+                f"sde: {int((~torch.isfinite(y)).any(-1).sum())} of {paths} paths are not finite "
+                f"at t = {float(times[k + 1]):g}: use a smaller step than {longest:g}, or check f "
+                "and g there."
+            )
+        observed.append(y)
+    return Trajectories.from_dense(times, torch.stack(observed, dim=1))
+
+
+def check_sde(sde: Any, t: Tensor, y: Tensor, name: str = "sde") -> None:
+    """Check that an SDE is of the kind that is supported, by one evaluation of f and g at (t, y).
+
+    Raises:
+        UnsupportedError: it is not Ito, or its noise is not diagonal.
+        InputError: f or g is missing, or returns another shape than that of y.
+    """
+    for part in ("f", "g", "noise_type", "sde_type"):
+        if not hasattr(sde, part):
+            raise InputError(
+                f"{name} must follow the torchsde protocol, but has no {part!r}: derive it from "
+                "torchsde.SDEIto(noise_type='diagonal')."
+            )
+    if sde.sde_type != "ito":
+        raise UnsupportedError(
+            f"{name} is a {sde.sde_type} SDE, and only Ito SDEs are supported: add the drift "
+            "correction 0.5 g dg/dx and declare it as torchsde.SDEIto."
+        )
+    if sde.noise_type != "diagonal":
+        raise UnsupportedError(
+            f"{name} has {sde.noise_type} noise, and only diagonal noise is supported: other "
+            "noise puts mixed second derivatives into the Fokker-Planck equation, which hollow "
+            "networks do not give."
+        )
+    for part in ("f", "g"):
+        value = getattr(sde, part)(t, y)
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if shape != tuple(y.shape):
+            role = "drift" if part == "f" else "diffusion"
+            raise InputError(
+                f"{name}.{part} (the {role}) must return the shape {tuple(y.shape)} of y, but "
+                f"returned {shape}: use torch.ones_like(y) or expand_as(y) for constants."
+            )
+
+
+def _starts(x0: Start, paths: int, generator: torch.Generator) -> Tensor:
+    y = x0(paths, generator) if callable(x0) else torch.as_tensor(x0)
+    if y.ndim == 1 and not callable(x0):
+        y = y.expand(paths, -1)
+    if y.ndim != 2 or len(y) != paths:
+        raise InputError(
+            f"x0 must give shape (d,) or ({paths}, d), one row for each path, but gave "
+            f"{tuple(y.shape)}."
+        )
+    if not y.is_floating_point():
+        raise InputError(f"x0 must be floating-point, but is {y.dtype}: use x0.float().")
+    if not torch.isfinite(y).all():
+        raise InputError("x0 must be finite, but holds NaN or infinite values.")
+    return y.contiguous()

@@ -1,0 +1,189 @@
+"""Trajectories: observations of a process along paths, stored ragged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hollowpde.errors import InputError
+
+
+class Pairs(NamedTuple):
+    """Consecutive observations of the same path: x at t, x_next at t + step."""
+
+    t: Tensor  # (n,)
+    x: Tensor  # (n, d)
+    step: Tensor  # (n,)
+    x_next: Tensor  # (n, d)
+    path: Tensor  # (n,)
+
+
+class Split(NamedTuple):
+    """Paths to fit, to choose by, and to quote figures on."""
+
+    train: Trajectories
+    validation: Trajectories
+    test: Trajectories
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Observations x at times t of numbered paths, in one table sorted by path, then time.
+
+    Ragged: paths may differ in length and in their times.
+
+    Arguments:
+        t: times, `(M,)`.
+        x: states, `(M, d)`, finite.
+        path: the number of the path of each row, `(M,)`.
+        names: a name for each coordinate; `x1..xd` by default.
+
+    Raises:
+        InputError: shapes differ, values are not finite, rows are unsorted or times repeat.
+
+    Example:
+        >>> times = torch.tensor([0.0, 1.0, 0.0, 0.5, 1.5])
+        >>> data = hp.Trajectories(times, torch.randn(5, 2), torch.tensor([0, 0, 1, 1, 1]))
+        >>> data
+        Trajectories(2 paths, 5 observations, d=2, t=[0, 1.5])
+        >>> data.pairs().x.shape
+        torch.Size([3, 2])
+    """
+
+    t: Tensor
+    x: Tensor
+    path: Tensor
+    names: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or not len(self.x):
+            raise InputError(f"x must have shape (M, d) with M > 0, but has {tuple(self.x.shape)}.")
+        for name, column in (("t", self.t), ("path", self.path)):
+            if column.shape != self.x.shape[:1]:
+                raise InputError(
+                    f"{name} must have shape ({len(self.x)},), one entry for each row of x, but "
+                    f"has {tuple(column.shape)}."
+                )
+        if not self.names:
+            object.__setattr__(self, "names", tuple(f"x{i + 1}" for i in range(self.dim)))
+        elif len(self.names) != self.dim:
+            raise InputError(
+                f"names must hold {self.dim} names, one for each column of x, but holds "
+                f"{len(self.names)}."
+            )
+        self._check_finite()
+        self._check_order()
+
+    @classmethod
+    def from_dense(cls, t: Tensor, x: Tensor, names: Sequence[str] = ()) -> Trajectories:
+        """Paths on common times: t `(T,)`, x `(paths, T, d)`.
+
+        >>> hp.Trajectories.from_dense(torch.arange(3.0), torch.zeros(10, 3, 1)).paths
+        10
+        """
+        if x.ndim != 3 or t.shape != x.shape[1:2]:
+            raise InputError(
+                "x must have shape (paths, T, d) and t (T,), but they are "
+                f"{tuple(x.shape)} and {tuple(t.shape)}."
+            )
+        n, length, d = x.shape
+        path = torch.arange(n).repeat_interleave(length)
+        return cls(t.repeat(n), x.reshape(-1, d), path, names)
+
+    def load(self) -> Trajectories:
+        return self
+
+    @property
+    def dim(self) -> int:
+        return self.x.shape[1]
+
+    @property
+    def paths(self) -> int:
+        return len(self.path.unique_consecutive())
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        low, high = self.t.min().item(), self.t.max().item()
+        return (
+            f"Trajectories({self.paths} paths, {len(self)} observations, d={self.dim}, "
+            f"t=[{low:g}, {high:g}])"
+        )
+
+    def pairs(self) -> Pairs:
+        """Consecutive observations; none straddles the end of a path."""
+        (i,) = torch.where(self.path[1:] == self.path[:-1])
+        return Pairs(
+            self.t[i], self.x[i], self.t[i + 1] - self.t[i], self.x[i + 1], self.path[i]
+        )
+
+    def each(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The times and states of each path in turn."""
+        lengths = self.path.unique_consecutive(return_counts=True)[1].tolist()
+        yield from zip(self.t.split(lengths), self.x.split(lengths), strict=True)
+
+    def starts(self) -> Trajectories:
+        """The first observation of each path."""
+        first = torch.ones(len(self), dtype=torch.bool)
+        first[1:] = self.path[1:] != self.path[:-1]
+        return self.select(first)
+
+    def select(self, rows: Tensor) -> Trajectories:
+        """The rows that a mask or index picks."""
+        return Trajectories(self.t[rows], self.x[rows], self.path[rows], self.names)
+
+    def split(self, fractions: tuple[float, float, float], seed: int) -> Split:
+        """Paths dealt at random into train, validation and test.
+
+        Raises:
+            InputError: fractions that are not positive or do not sum to 1, or too few paths.
+        """
+        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+            raise InputError(f"fractions must be positive and sum to 1, but are {fractions}.")
+        numbers, label = self.path.unique_consecutive(return_inverse=True)
+        n = len(numbers)
+        held = [max(1, round(fraction * n)) for fraction in fractions[1:]]
+        if n - sum(held) < 1:
+            raise InputError(
+                f"data must hold at least 3 paths, to fit, to validate and to test, but holds {n}."
+            )
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+        part = torch.zeros(n, dtype=torch.long)
+        part[order[: held[0]]] = 1
+        part[order[held[0] : sum(held)]] = 2
+        row_part = part[label]
+        return Split(*(self.select(row_part == k) for k in range(3)))
+
+    def _check_finite(self) -> None:
+        for name, values in (("t", self.t), ("x", self.x)):
+            bad = ~torch.isfinite(values)
+            if bad.any():
+                row = int(bad.nonzero()[0, 0])
+                raise InputError(
+                    f"{name} must be finite, but {int(bad.sum())} of its {values.numel()} values "
+                    f"are NaN or infinite, the first in row {row}: drop or repair these rows."
+                )
+
+    def _check_order(self) -> None:
+        if len(self) < 2:
+            return
+        same = self.path[1:] == self.path[:-1]
+        backwards = same & (self.t[1:] <= self.t[:-1])
+        if backwards.any():
+            row = int(backwards.nonzero()[0]) + 1
+            raise InputError(
+                f"t must increase along each path, but does not in row {row} of path "
+                f"{int(self.path[row])}: sort the rows by path and time and drop repeated times."
+            )
+        runs = self.path.unique_consecutive()
+        if len(runs) != len(self.path.unique()):
+            raise InputError(
+                "path must number the paths in contiguous rows, but a path is interrupted by "
+                "another: sort the rows by path and time."
+            )
+

@@ -1,0 +1,6 @@
+"""Normalised, time-dependent densities."""
+
+from hollowpde.densities.base import Density
+from hollowpde.densities.mixture import GaussianMixture
+
+__all__ = ["Density", "GaussianMixture"]

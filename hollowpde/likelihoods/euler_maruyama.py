@@ -1,0 +1,25 @@
+"""The Euler-Maruyama transition density: right for small steps, biased for large ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hollowpde.likelihoods.base import TransitionLikelihood, normal_log_prob
+from hollowpde.operators.field import Field
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(TransitionLikelihood):
+    r"""`x(t + h) | x ~ N(x + h f, h D)`, with drift and diffusion frozen over the step.
+
+    Source:
+        Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992).
+    """
+
+    def log_prob(
+        self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor, x_next: Tensor
+    ) -> Tensor:
+        h = step.unsqueeze(-1)
+        return normal_log_prob(x_next, x + h * drift(t, x), h * diffusion(t, x))

@@ -1,0 +1,35 @@
+"""Activations: a function together with its Taylor rule, so that the two cannot disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hollowpde import taylor
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A smooth nonlinearity; any `taylor.Rule` makes one.
+
+    >>> silu
+    Activation(silu)
+    """
+
+    rule: taylor.Rule
+
+    def __call__(self, z: Tensor) -> Tensor:
+        (value,) = self.rule([z])
+        if value is None:
+            raise ValueError("an activation's rule must return a value.")
+        return value
+
+    def __repr__(self) -> str:
+        return f"Activation({self.rule.__name__})"
+
+
+silu = Activation(taylor.silu)
+tanh = Activation(taylor.tanh)
+sigmoid = Activation(taylor.sigmoid)
+softplus = Activation(taylor.softplus)

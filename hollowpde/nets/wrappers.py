@@ -1,0 +1,62 @@
+"""Fields made from fields: frozen in time, made positive, scaled to other units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hollowpde import taylor
+from hollowpde.operators.field import Field
+
+
+class Autonomous(Field):
+    """A field that does not depend on time: the inner one at t = 0.
+
+    >>> field = hp.Autonomous(hp.HollowNet(2))
+    >>> x = torch.randn(4, 2)
+    >>> bool((field(0.0, x) == field(5.0, x)).all())
+    True
+    """
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
+
+    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        return self.field.dimwise(torch.zeros_like(t), x, order)
+
+    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
+        return torch.zeros_like(self(t, x))
+
+
+class Positive(Field):
+    """`softplus(field) + floor`, positive everywhere, with its exact derivatives."""
+
+    def __init__(self, field: Field, floor: float = 1e-4) -> None:
+        super().__init__()
+        self.field, self.floor = field, floor
+
+    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        inner = self.field.dimwise(t, x, order)
+        value, *rest = taylor.derivatives(taylor.softplus(taylor.coefficients(inner)))
+        return value + self.floor, *rest
+
+    def extra_repr(self) -> str:
+        return f"floor={self.floor}"
+
+
+class Scaled(Field):
+    """`scale * field`, one constant factor per dimension; the factors are a buffer."""
+
+    scale: Tensor
+
+    def __init__(self, field: Field, scale: Tensor) -> None:
+        super().__init__()
+        self.field = field
+        self.register_buffer("scale", scale)
+
+    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        return tuple(self.scale * y for y in self.field.dimwise(t, x, order))
+
+    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.scale * self.field.time_derivative(t, x)

@@ -1,0 +1,46 @@
+"""What a field is: a module called as `field(t, x)` that knows its dimension-wise derivatives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from hollowpde.errors import InputError
+
+
+class Field(nn.Module, ABC):
+    """A function of time and space with exact dimension-wise derivatives of any order.
+
+    Shapes: `t` is a scalar or has the batch shape `(...)`; `x` is `(..., d)`; a vector field
+    returns `(..., d)` and a scalar field `(...)`; every derivative has the shape of `x`.
+    """
+
+    @abstractmethod
+    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        """The value and d^k f_i / dx_i^k (vector) or d^k u / dx_i^k (scalar), k = 1..order."""
+
+    def forward(self, t: Tensor | float, x: Tensor) -> Tensor:
+        return self.dimwise(as_time(t, x), x, 0)[0]
+
+    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
+        """df/dt at fixed x, exactly: one forward-mode pass."""
+        t = as_time(t, x)
+        return torch.func.jvp(lambda s: self(s, x), (t,), (torch.ones_like(t),))[1]
+
+
+def as_time(t: Tensor | float, x: Tensor) -> Tensor:
+    """Time as a tensor of the batch shape of x, in its dtype.
+
+    >>> as_time(0.5, torch.zeros(2, 3))
+    tensor([0.5000, 0.5000])
+    """
+    batch = x.shape[:-1]
+    time = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    if time.ndim and time.shape != batch:
+        raise InputError(
+            f"t must be a scalar or have the batch shape {tuple(batch)} of x, "
+            f"but its shape is {tuple(time.shape)}."
+        )
+    return time.expand(batch)

@@ -1,0 +1,88 @@
+"""Stages: what the trainer runs, one after another, knowing nothing of the problem behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hollowpde.errors import InputError
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with a linear warm-up and a cosine decay.
+
+    Arguments:
+        steps: how many; 0 leaves the stage out.
+        lr: the highest learning rate.
+        warmup: steps of warm-up.
+        final: the last learning rate, as a share of the highest.
+        clip: the largest norm of a gradient.
+    """
+
+    steps: int = 3000
+    lr: float = 3e-3
+    warmup: int = 50
+    final: float = 0.005
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, but is {getattr(self, name)}.")
+        if self.steps < 0 or self.warmup < 0:
+            raise InputError(
+                f"steps and warmup must not be negative, but are {self.steps} and {self.warmup}."
+            )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Validate every so many steps, and stop when it has not improved so many times in a row."""
+
+    every: int = 100
+    patience: int = 15
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.patience < 1:
+            raise InputError(
+                f"every and patience must be positive, but are {self.every} and {self.patience}."
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One optimisation: its parameters, where batches come from, and what is made small.
+
+    The weights that validate best are kept; those that the stage starts from compete too, so a
+    stage never makes its own validation value worse.
+
+    Arguments:
+        name: unique within a fit; resuming goes by it.
+        module: the parameters to optimise.
+        batches: a batch, from a generator and the progress of the stage in [0, 1).
+        losses: named losses of a batch and the progress; their sum is minimised.
+        validate: the value on held-out data by which weights are chosen, lower is better.
+        optimiser: how.
+        stop: how often to validate, and when to give up.
+    """
+
+    name: str
+    module: nn.Module
+    batches: Callable[[torch.Generator, float], Any]
+    losses: Callable[[Any, float], Mapping[str, Tensor]]
+    validate: Callable[[], float]
+    optimiser: Adam
+    stop: EarlyStop = EarlyStop()
