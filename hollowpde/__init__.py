@@ -6,6 +6,7 @@ from hollowpde.errors import HollowPDEError, InputError, TrainingError, Unsuppor
 from hollowpde.likelihoods import EulerMaruyama, LocalLinearization, TransitionLikelihood
 from hollowpde.nets import (
     Autonomous,
+    Hollow,
     HollowNet,
     MaskedMLP,
     Positive,
@@ -22,6 +23,64 @@ from hollowpde.operators import (
     laplacian,
     reference,
 )
+from hollowpde.problem import (
+    Adam,
+    DensityFit,
+    EarlyStop,
+    JointFit,
+    Problem,
+    SDEProblem,
+    TransitionFit,
+    load_problems,
+    override,
+    register,
+)
 from hollowpde.residuals import Residual, fokker_planck
+from hollowpde.training import Run, fit, load
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Adam",
+    "Autonomous",
+    "BruteForceWarning",
+    "Density",
+    "DensityFit",
+    "EarlyStop",
+    "EulerMaruyama",
+    "Field",
+    "GaussianMixture",
+    "Hollow",
+    "HollowNet",
+    "HollowPDEError",
+    "InputError",
+    "Jet",
+    "JointFit",
+    "LocalLinearization",
+    "MaskedMLP",
+    "Positive",
+    "Problem",
+    "Residual",
+    "Run",
+    "SDEProblem",
+    "SharedMLP",
+    "Simulated",
+    "TrainingError",
+    "Trajectories",
+    "TransitionFit",
+    "TransitionLikelihood",
+    "UnsupportedError",
+    "dimwise",
+    "divergence",
+    "fit",
+    "fokker_planck",
+    "gradient",
+    "jvp",
+    "laplacian",
+    "load",
+    "load_problems",
+    "override",
+    "reference",
+    "register",
+    "simulate",
+]

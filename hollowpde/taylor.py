@@ -157,6 +157,8 @@ def _fma(total: Tensor | None, a: Tensor | None, b: Tensor | None, factor: float
     if total is None:
         product = a * b
         return product if factor == 1.0 else product.mul_(factor)
+    if total.numel() < max(a.numel(), b.numel()):  # a coefficient that is still to be broadcast
+        return torch.addcmul(total, a, b, value=factor)
     return total.addcmul_(a, b, value=factor)
 
 

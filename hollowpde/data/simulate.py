@@ -105,7 +105,9 @@ def simulate(
         )
     generator = torch.Generator().manual_seed(seed)
     y = _starts(x0, paths, generator)
-    times = times.to(y.dtype)
+    # Times in double precision, whatever y is in: rounded to single, a step ends just short of
+    # its interval and leaves a sliver, for which torchsde refines its tree of noise to no end.
+    times = times.to(y.device, torch.float64)
     check_sde(sde, times[0], y)
     gaps = times.diff()
     longest = float(gaps.min()) / _STEPS_PER_INTERVAL if step is None else step
@@ -119,6 +121,7 @@ def simulate(
         dtype=y.dtype,
         device=y.device,
         entropy=seed,
+        dt=longest,
         levy_area_approximation="space-time" if method == "srk" else "none",
     )
     log.info(
@@ -129,9 +132,7 @@ def simulate(
     # On a terminal, a bar for whatever takes more than a moment; otherwise silence.
     console = Console(stderr=True)
     quiet = not console.is_terminal or y.numel() * float(times[-1] - times[0]) / longest < 1e6
-    for k in track(
-        range(len(gaps)), "simulating", console=console, disable=quiet, transient=True
-    ):
+    for k in track(range(len(gaps)), "simulating", console=console, disable=quiet, transient=True):
         gap = float(gaps[k])
         # A step a rounding error too long, so that no sliver is left at the end of the interval.
         dt = gap / math.ceil(gap / longest - 1e-6) * (1 + 1e-6)
@@ -143,7 +144,7 @@ def simulate(
                 "and g there."
             )
         observed.append(y)
-    return Trajectories.from_dense(times, torch.stack(observed, dim=1))
+    return Trajectories.from_dense(times.to(y.dtype), torch.stack(observed, dim=1))
 
 
 def check_sde(sde: Any, t: Tensor, y: Tensor, name: str = "sde") -> None:

@@ -61,7 +61,9 @@ class Trajectories:
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or not len(self.x):
-            raise InputError(f"x must have shape (M, d) with M > 0, but has {tuple(self.x.shape)}.")
+            raise InputError(
+                f"x must have shape (M, d) with M > 0, but has {tuple(self.x.shape)}."
+            )
         for name, column in (("t", self.t), ("path", self.path)):
             if column.shape != self.x.shape[:1]:
                 raise InputError(
@@ -118,9 +120,7 @@ class Trajectories:
     def pairs(self) -> Pairs:
         """Consecutive observations; none straddles the end of a path."""
         (i,) = torch.where(self.path[1:] == self.path[:-1])
-        return Pairs(
-            self.t[i], self.x[i], self.t[i + 1] - self.t[i], self.x[i + 1], self.path[i]
-        )
+        return Pairs(self.t[i], self.x[i], self.t[i + 1] - self.t[i], self.x[i + 1], self.path[i])
 
     def each(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The times and states of each path in turn."""
@@ -186,4 +186,3 @@ class Trajectories:
                 "path must number the paths in contiguous rows, but a path is interrupted by "
                 "another: sort the rows by path and time."
             )
-

@@ -68,21 +68,27 @@ class GaussianMixture(Density):
         if order == 0:
             return (value,)
         # Along x_j, component r is multiplied by exp(e), e = -(z / sigma) s - s^2 / (2 sigma^2).
-        exponent: taylor.Series = [torch.zeros_like(z), -z / scales, -0.5 / scales.square()]
-        exponent = [*exponent, *([None] * (order - 2))][: order + 1]
         responsibility = (joint - value.unsqueeze(-1)).exp().unsqueeze(-1)
+        slopes = (-z / scales, -0.5 / scales.square())
+        # Their mean is taken out and added to the logarithm: far from the means its powers would
+        # cancel down to rounding errors.
+        shifts = [(responsibility * c).sum(-2) for c in slopes][:order]
+        centred = [c - shift.unsqueeze(-2) for c, shift in zip(slopes, shifts, strict=False)]
+        absent = [None] * (order - 2)
+        exponent: taylor.Series = [torch.zeros_like(z), *centred, *absent]
         total: taylor.Series = [
             None if c is None else (responsibility * c).sum(-2) for c in taylor.exp(exponent)
         ]
         # The responsibilities sum to one, up to rounding, which the logarithm must not see.
         total[0] = torch.ones_like(x)
-        return value, *taylor.derivatives(taylor.log(total))[1:]
+        out = taylor.add(taylor.log(total), [None, *shifts, *absent])
+        return value, *taylor.derivatives(out)[1:]
 
     def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
         t = as_time(t, x)
-        at, velocity = torch.func.jvp(self._at, (t,), (torch.ones_like(t),))
-        joint, z, scales = self._joint(*at, x)
-        log_weights_dt, means_dt, log_scales_dt = velocity
+        moved = torch.func.jvp(self._at, (t,), (torch.ones_like(t),))
+        joint, z, scales = self._joint(*moved[0], x)
+        log_weights_dt, means_dt, log_scales_dt = moved[1]
         # d/dt log N(x; mu, sigma) = z mu' / sigma + (z^2 - 1) sigma' / sigma
         slope = z / scales * means_dt + (z.square() - 1.0) * log_scales_dt
         return (joint.softmax(-1) * (log_weights_dt + slope.sum(-1))).sum(-1)
@@ -99,9 +105,7 @@ class GaussianMixture(Density):
             y.expand(n, *time.shape, self.components, self.dim).gather(-2, index).squeeze(-2)
             for y in (means, log_scales.exp())
         )
-        noise = torch.randn(
-            mean.shape, dtype=mean.dtype, device=mean.device, generator=generator
-        )
+        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
         return mean + scale * noise
 
     def marginal_log_prob(self, t: Tensor | float, x: Tensor) -> Tensor:
@@ -155,4 +159,3 @@ class GaussianMixture(Density):
         z = (x.unsqueeze(-2) - means) / scales
         log_normal = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
         return log_weights + log_normal.sum(-1), z, scales
-

@@ -33,17 +33,24 @@ def normal_log_prob(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
 
 def phi1(z: Tensor) -> Tensor:
     """(e^z - 1) / z, and 1 at z = 0, with a finite gradient there."""
-    small = z.abs() < 1e-2
-    safe = torch.where(small, torch.ones_like(z), z)
-    series = 1 + z * (1 / 2 + z * (1 / 6 + z * (1 / 24 + z / 120)))
-    return torch.where(small, series, torch.expm1(safe) / safe)
+    safe = torch.where(_small(z), torch.ones_like(z), z)
+    return torch.where(_small(z), _series(z, 1), torch.expm1(safe) / safe)
 
 
 def phi2(z: Tensor) -> Tensor:
     """(e^z - 1 - z) / z^2, and 1/2 at z = 0, with a finite gradient there."""
-    small = z.abs() < 0.5
-    safe = torch.where(small, torch.ones_like(z), z)
+    safe = torch.where(_small(z), torch.ones_like(z), z)
+    return torch.where(_small(z), _series(z, 2), (torch.expm1(safe) - safe) / safe.square())
+
+
+def _small(z: Tensor) -> Tensor:
+    return z.abs() < 0.5
+
+
+def _series(z: Tensor, k: int) -> Tensor:
+    """`sum_n z^n / (n + k)!` where z is small: exact to rounding, and so are its derivatives."""
+    near = torch.where(_small(z), z, torch.zeros_like(z))  # powers of the others may overflow
     series = torch.zeros_like(z)
-    for n in range(11, 1, -1):
-        series = series * z + 1 / math.factorial(n)
-    return torch.where(small, series, (torch.expm1(safe) - safe) / safe.square())
+    for n in range(k + 14, k - 1, -1):
+        series = series * near + 1 / math.factorial(n)
+    return series

@@ -20,32 +20,38 @@ class LocalLinearization(TransitionLikelihood):
 
     $$ m = x + h \phi_1(ha) f + h^2 \phi_2(ha) (\partial_t f + J f - a f
          + \tfrac12 D \, \partial_{ii} f) $$
-    $$ v_i = h D_i \phi_1(2 h a_i) $$
+    $$ v_i = h D_i \phi_1(2 h a_i) \, e^{\tanh c_i}, \quad
+       c_i = \tfrac{h^2}{3} (2 f_i \, \partial_{ii} f_i + D_i \, \partial_{iii} f_i) $$
 
-    The diagonal of the drift is integrated exactly, the coupling between dimensions to second
-    order, so the mean needs no Jacobian. The last term is that of Ito's formula, as in Shoji and
-    Ozaki; `ito=False` leaves it out.
+    The diagonal of the drift is integrated exactly, and the coupling between dimensions to second
+    order, so the mean needs no Jacobian. The curvature of the drift along each dimension enters
+    as in Ito's formula: in the mean (Shoji and Ozaki) and, to the next order in h, in the
+    variance, where it removes the bias of the diffusion in a curved drift; tanh bounds it where h
+    is too large for an expansion. `curvature=False` leaves it out: Ozaki's original.
 
     Source:
         Ozaki, A bridge between nonlinear time series models and nonlinear stochastic dynamical
         systems (1992); Shoji and Ozaki, Estimation for nonlinear stochastic differential
-        equations by a local linearization method (1998).
+        equations by a local linearization method (1998); expansion of the moments: Kessler,
+        Estimation of an ergodic diffusion from discrete observations (1997).
     """
 
-    ito: bool = True
+    curvature: bool = True
 
     def log_prob(
         self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor, x_next: Tensor
     ) -> Tensor:
         h = step.unsqueeze(-1)
-        f, a, *second = dimwise(drift, t, x, order=2 if self.ito else 1)
+        f, a, *curved = dimwise(drift, t, x, order=3 if self.curvature else 1)
         D = diffusion(t, x)
-        # At d = 1 an autonomous drift has J f = a f, and nothing is left to correct.
         bend = self._coupling(drift, t, x, f, a)
-        if second:
-            bend = bend + 0.5 * D * second[0]
+        variance = h * D * phi1(2 * h * a)
+        if curved:
+            f_ii, f_iii = curved
+            bend = bend + 0.5 * D * f_ii
+            variance = variance * (h.square() / 3 * (2 * f * f_ii + D * f_iii)).tanh().exp()
         mean = x + h * phi1(h * a) * f + h.square() * phi2(h * a) * bend
-        return normal_log_prob(x_next, mean, h * D * phi1(2 * h * a))
+        return normal_log_prob(x_next, mean, variance)
 
     @staticmethod
     def _coupling(drift: Field, t: Tensor, x: Tensor, f: Tensor, a: Tensor) -> Tensor:

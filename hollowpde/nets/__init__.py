@@ -2,7 +2,7 @@
 
 from hollowpde.nets.activations import Activation, sigmoid, silu, softplus, tanh
 from hollowpde.nets.conditioners import Conditioner, ConditionerSpec, MaskedMLP
-from hollowpde.nets.hollow import HollowNet
+from hollowpde.nets.hollow import Hollow, HollowNet
 from hollowpde.nets.transformers import SharedMLP, Transformer, TransformerSpec
 from hollowpde.nets.wrappers import Autonomous, Positive, Scaled
 
@@ -11,6 +11,7 @@ __all__ = [
     "Autonomous",
     "Conditioner",
     "ConditionerSpec",
+    "Hollow",
     "HollowNet",
     "MaskedMLP",
     "Positive",

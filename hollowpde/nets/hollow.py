@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.nets.conditioners import ConditionerSpec, MaskedMLP
@@ -90,9 +92,7 @@ class HollowNet(Field):
             return self.transformer.dimwise(x, h, c, order)
         blocks = [
             self.transformer.dimwise(*block, order)
-            for block in zip(
-                x.split(samples), h.split(samples), c.split(samples), strict=True
-            )
+            for block in zip(x.split(samples), h.split(samples), c.split(samples), strict=True)
         ]
         return tuple(torch.cat(parts) for parts in zip(*blocks, strict=True))
 
@@ -112,6 +112,21 @@ class HollowNet(Field):
         if context is None:
             return time
         return torch.cat([time, context.expand(*x.shape[:-1], self.context)], dim=-1)
+
+
+@dataclass(frozen=True)
+class Hollow:
+    """The sizes of a `HollowNet`, chosen before the dimension is known.
+
+    >>> hp.Hollow(transformer=hp.SharedMLP(hidden=(16,))).build(3).dim
+    3
+    """
+
+    conditioner: ConditionerSpec = MaskedMLP()
+    transformer: TransformerSpec = SharedMLP()
+
+    def build(self, dim: int) -> HollowNet:
+        return HollowNet(dim, conditioner=self.conditioner, transformer=self.transformer)
 
 
 class Given(Field):

@@ -141,10 +141,13 @@ def jvp(
             f"direction must have the shape {tuple(x.shape)} of x, but has "
             f"{tuple(direction.shape)}."
         )
-    s = as_time(t, x)
+    # Forward mode writes a tangent of the layout of x, which must not be an expanded one.
+    s, x = as_time(t, x), x.contiguous()
     if time == 0.0:
-        return torch.func.jvp(lambda y: field(s, y), (x,), (direction,))
-    return torch.func.jvp(field, (s, x), (torch.full_like(s, time), direction))
+        result = torch.func.jvp(lambda y: field(s, y), (x,), (direction,))
+    else:
+        result = torch.func.jvp(field, (s, x), (torch.full_like(s, time), direction))
+    return result[0], result[1]
 
 
 def time_derivative(field: Field | FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
@@ -160,7 +163,7 @@ def time_derivative(field: Field | FieldLike, t: Tensor | float, x: Tensor) -> T
 
 def _check(x: Tensor, order: int) -> None:
     if not isinstance(x, Tensor) or x.ndim == 0:
-        raise InputError("x must be a tensor of shape (..., d); a single point is x.reshape(1, d).")
+        raise InputError("x must be a tensor of shape (..., d), such as x.reshape(1, d).")
     if x.dtype not in (torch.float32, torch.float64):
         raise InputError(f"x must be float32 or float64, but is {x.dtype}: use x.float().")
     if isinstance(order, bool) or not isinstance(order, int) or order < 0:

@@ -43,4 +43,5 @@ def as_time(t: Tensor | float, x: Tensor) -> Tensor:
             f"t must be a scalar or have the batch shape {tuple(batch)} of x, "
             f"but its shape is {tuple(time.shape)}."
         )
-    return time.expand(batch)
+    # Not left expanded: forward mode writes a tangent of the same layout.
+    return time.expand(batch).contiguous()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hollowpde.errors import UnsupportedError
+from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.operators.dimwise import dimwise, time_derivative
 from hollowpde.operators.field import Field, as_time
 from hollowpde.operators.reference import FieldLike
@@ -25,7 +25,8 @@ class Jet:
         order: the order to compute at the first use.
 
     Example:
-        >>> u = hp.Jet(hp.GaussianMixture(dim=2, components=3), torch.tensor(0.5), torch.ones(4, 2))
+        >>> density = hp.GaussianMixture(dim=2, components=3)
+        >>> u = hp.Jet(density, torch.tensor(0.5), torch.ones(4, 2))
         >>> (u.dt - 0.1 * u.laplacian).shape
         torch.Size([4])
         >>> u.order
@@ -42,6 +43,8 @@ class Jet:
 
     def d(self, k: int) -> Tensor:
         """The k-th dimension-wise derivative, in the shape of x (k = 0: the value)."""
+        if k < 0:
+            raise InputError(f"k must be at least 0, but is {k}.")
         self.order = max(self.order, k)
         if self._derivatives is None or k >= len(self._derivatives):
             self._derivatives = dimwise(self.field, self.t, self.x, order=self.order)

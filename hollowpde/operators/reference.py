@@ -36,7 +36,7 @@ def dimwise(
         InputError: the field returns another shape.
 
     >>> x = torch.tensor([[1.0, 2.0]])
-    >>> dimwise(lambda t, x: x**3, 0.0, x, order=2)[2]
+    >>> dimwise(lambda t, x: x**3, 0.0, x, order=2)[2].detach()
     tensor([[ 6., 12.]])
     """
     keep_graph = torch.is_grad_enabled()

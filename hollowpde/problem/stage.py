@@ -23,6 +23,8 @@ class Adam:
         warmup: steps of warm-up.
         final: the last learning rate, as a share of the highest.
         clip: the largest norm of a gradient.
+        averaging: forgetting factor of the moving average of the weights, which is what is
+            validated and kept; 0 keeps the last weights.
     """
 
     steps: int = 3000
@@ -30,6 +32,7 @@ class Adam:
     warmup: int = 50
     final: float = 0.005
     clip: float = 10.0
+    averaging: float = 0.995
 
     def __post_init__(self) -> None:
         for name in ("lr", "clip"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError
@@ -34,15 +35,25 @@ class Residual:
 
     def __init__(self, expression: Callable[..., Tensor], fields: int = 1) -> None:
         self.expression = expression
-        self._orders = [0] * fields
+        self.fields = fields
+        self._orders: list[int] | None = None
 
     def __call__(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> Tensor:
-        if len(fields) != len(self._orders):
-            raise InputError(
-                f"fields must hold {len(self._orders)} fields, but holds {len(fields)}."
-            )
+        if len(fields) != self.fields:
+            raise InputError(f"fields must hold {self.fields} fields, but holds {len(fields)}.")
         t = as_time(t, x)
+        if self._orders is None:
+            # Not on the points themselves: every evaluation then takes the same path, and a fit
+            # that is resumed rounds like one that was not.
+            self._orders = self._probe(fields, t, x)
         jets = [Jet(f, t, x, order) for f, order in zip(fields, self._orders, strict=True)]
-        value = self.expression(*jets, t, x)
-        self._orders = [jet.order for jet in jets]
-        return value
+        return self.expression(*jets, t, x)
+
+    def _probe(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> list[int]:
+        """The orders that the expression asks of each field, found at one point."""
+        one = x.reshape(-1, x.shape[-1])[:1]
+        time = t.reshape(-1)[:1]
+        jets = [Jet(f, time, one) for f in fields]
+        with torch.no_grad():
+            self.expression(*jets, time, one)
+        return [jet.order for jet in jets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -99,7 +100,7 @@ class Stream(nn.Module):
 
         degrees = [torch.arange(width) * groups // width for width in spec.hidden]
         below = [(degrees[0][:, None] > group[None, :])]
-        below += [b[:, None] >= a[None, :] for a, b in zip(degrees, degrees[1:], strict=False)]
+        below += [b[:, None] >= a[None, :] for a, b in itertools.pairwise(degrees)]
         self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in below)
         self.out = MaskedLinear(
             (group[:, None] >= degrees[-1][None, :]).repeat_interleave(features, dim=0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +76,7 @@ class SharedTransformer(Transformer):
         value = torch.addcmul(value, x.unsqueeze(-1), self.from_x)
         # Along x_i the first layer is a straight line of constant slope, so its series ends there.
         z: taylor.Series = [value, self.from_x, *([None] * (order - 1))][: order + 1]
-        for layer in self.hidden:
+        for layer in cast("Iterable[nn.Linear]", self.hidden):
             z = taylor.linear(self.activation.rule(z), layer.weight, layer.bias)
         y = taylor.linear(self.activation.rule(z), self.out.weight)
         y = [None if coefficient is None else coefficient.squeeze(-1) for coefficient in y]

@@ -1,0 +1,46 @@
+"""The command line: one module for each command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from hollowpde.cli.bench import bench
+from hollowpde.cli.fit import fit
+from hollowpde.cli.list import list_problems
+from hollowpde.cli.new import new
+from hollowpde.cli.report import report
+from hollowpde.cli.show import show
+from hollowpde.cli.simulate import simulate
+from hollowpde.errors import HollowPDEError
+
+app = typer.Typer(
+    name="hollowpde",
+    help="Fit differential equations to data, with exact and cheap differential operators.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("fit")(fit)
+app.command("list")(list_problems)
+app.command("show")(show)
+app.command("report")(report)
+app.command("simulate")(simulate)
+app.command("new")(new)
+app.command("bench")(bench)
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        app()
+    except HollowPDEError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,30 @@
+"""`hollowpde bench`: performance, measured side by side with the alternative."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hollowpde.bench import BENCHES
+from hollowpde.errors import InputError, nearest
+
+
+def bench(
+    name: Annotated[str | None, typer.Argument(help="Which one; none lists them.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the table, as Markdown and CSV.", metavar="DIR")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timed repeats of each cell.")] = 51,
+) -> None:
+    """Measure performance: medians of ratios, alternatives interleaved in one process."""
+    if name is None:
+        for key, module in BENCHES.items():
+            typer.echo(f"{key}: {(module.__doc__ or '').splitlines()[0]}")
+        return
+    if name not in BENCHES:
+        raise InputError(f"unknown benchmark {name!r}: {nearest(name, BENCHES)}")
+    if repeats < 1:
+        raise InputError(f"repeats must be at least 1, but is {repeats}.")
+    BENCHES[name].run(repeats, out)

@@ -1,0 +1,46 @@
+"""`hollowpde simulate`: paths of the fitted equation, as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+
+from hollowpde import training
+from hollowpde.data import simulate as simulate_sde
+from hollowpde.errors import InputError
+from hollowpde.training.run import write_whole
+
+
+def simulate(
+    run: Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN")],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("paths.csv"),
+    paths: Annotated[int, typer.Option(help="How many paths.")] = 100,
+    start: Annotated[float, typer.Option(help="First time.")] = 0.0,
+    stop: Annotated[float, typer.Option(help="Last time.")] = 1.0,
+    points: Annotated[int, typer.Option(help="Observations of each path.")] = 101,
+    seed: Annotated[int, typer.Option(help="Of starts and noise.")] = 0,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Execute the run's problem.py even if not yours.")
+    ] = False,
+) -> None:
+    """Simulate paths of a fitted SDE, started from the fitted density, into a CSV file."""
+    if out.exists():
+        raise InputError(f"out: {str(out)!r} exists: choose another file.")
+    if points < 2 or not stop > start:
+        raise InputError(
+            f"points must be at least 2 and stop after start, but they are {points}, {start:g} "
+            f"and {stop:g}."
+        )
+    fitted = training.load(run, trust)
+    generator = torch.Generator().manual_seed(seed)
+    x0 = fitted.density.sample(start, paths, generator)
+    data = simulate_sde(fitted.sde, x0, torch.linspace(start, stop, points), paths, seed)
+    table = pd.DataFrame({"path": data.path.numpy(), "t": data.t.numpy()})
+    for name, column in zip(data.names, data.x.T, strict=True):
+        table[name] = column.numpy()
+    write_whole(out, lambda file: table.to_csv(file, index=False))
+    typer.echo(f"{paths} paths at {points} times: {out}")

@@ -1,0 +1,27 @@
+"""Problems: their declaration, registry and settings, and one kind per package."""
+
+from hollowpde.problem.base import Compute, Fit, Metrics, Problem
+from hollowpde.problem.registry import find_problem, load_problems, register
+from hollowpde.problem.sde import DensityFit, JointFit, SDEProblem, TransitionFit
+from hollowpde.problem.settings import flat, override, plain
+from hollowpde.problem.stage import Adam, EarlyStop, Stage
+
+__all__ = [
+    "Adam",
+    "Compute",
+    "DensityFit",
+    "EarlyStop",
+    "Fit",
+    "JointFit",
+    "Metrics",
+    "Problem",
+    "SDEProblem",
+    "Stage",
+    "TransitionFit",
+    "find_problem",
+    "flat",
+    "load_problems",
+    "override",
+    "plain",
+    "register",
+]

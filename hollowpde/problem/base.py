@@ -1,0 +1,77 @@
+"""What a problem is: a declaration that knows how to begin a fit and what to show of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from hollowpde.problem.panel import Panel
+from hollowpde.problem.stage import Stage
+
+Metrics = dict[str, float | int]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which precision a fit is computed, and its seed."""
+
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+
+
+class Fit(ABC):
+    """A problem with its data and its model, being fitted.
+
+    `model` holds everything that is learned or measured, so that its state is the fit's state.
+    """
+
+    model: nn.Module
+
+    @abstractmethod
+    def stages(self) -> Iterator[Stage]:
+        """The stages in order; each is asked for when the one before has been run.
+
+        A resumed fit asks for all of them again with the model already restored, so decisions
+        between stages must be kept in the model.
+        """
+
+    @abstractmethod
+    def metrics(self) -> Metrics:
+        """The figures of the fitted model, on held-out data."""
+
+    @abstractmethod
+    def panels(self) -> list[Panel]:
+        """The pictures of the fitted model."""
+
+    def headlines(self, metrics: Metrics) -> Mapping[str, str]:
+        """The few figures to show first, as text."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(ABC):
+    """A declared problem; its settings are its fields. Declaring computes nothing.
+
+    Arguments:
+        name: what the command line calls it.
+    """
+
+    name: str
+
+    @abstractmethod
+    def begin(self, compute: Compute) -> Fit:
+        """Load the data and make the untrained model."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> object:
+        """What was learned, in the user's units, from the model's saved state alone."""
+
+    @abstractmethod
+    def summary(self) -> Mapping[str, str]:
+        """A few words on what is given, for `list` and `show`."""

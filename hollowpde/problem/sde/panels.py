@@ -1,0 +1,269 @@
+"""The pictures of a fitted SDE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hollowpde.data import Trajectories
+from hollowpde.problem.panel import (
+    Array,
+    Arrows,
+    Axes,
+    Band,
+    Bars,
+    Chart,
+    Film,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Role,
+    Surface,
+)
+from hollowpde.problem.sde.metrics import truth_at
+from hollowpde.residuals import fokker_planck
+
+if TYPE_CHECKING:
+    from hollowpde.problem.sde.fit import SDEFit
+
+# More coordinates than this are not drawn one by one.
+_SHOWN = 4
+_FRAMES = 21
+_GRID = 161
+
+
+@torch.no_grad()
+def panels(fit: SDEFit) -> list[Panel]:
+    """Density over the data, drift and diffusion, residual, and re-simulated paths."""
+    shown = range(min(fit.split.train.dim, _SHOWN))
+    out: list[Panel] = []
+    if fit.split.train.dim == 2:
+        out.append(_plane_density(fit))
+    out += [_density(fit, j) for j in shown]
+    if fit.split.train.dim == 2:
+        out.append(_flow(fit))
+    out += [chart for j in shown for chart in _coefficients(fit, j)]
+    out.append(_residual(fit))
+    out += [_resimulated(fit, j) for j in shown]
+    return out
+
+
+def _density(fit: SDEFit, j: int) -> Film:
+    """The marginal of one coordinate through time, over the histogram of the data."""
+    data, name = fit.split.train, fit.split.train.names[j]
+    low, high = _range(data.x[:, j], 0.0)
+    grid = np.linspace(low, high, _GRID)
+    edges = np.linspace(low, high, 41)
+    frames = []
+    for t, rows in _instants(data):
+        heights, _ = np.histogram(_np(data.x[rows, j]), edges, density=True)
+        points = _column(grid, j, data)
+        log_p = fit.learned.density.marginal_log_prob(t, points)[:, j]
+        marks: list[Mark] = [
+            Bars("observed", Role.DATA, edges, heights),
+            Line("fitted density", Role.FIT, grid, _np(log_p.exp())),
+        ]
+        frames.append((f"{t:.3g}", marks))
+    return Film(
+        f"Density of {name}",
+        f"The fitted density p(t, {name}) over the histogram of the paths fitted to. Move the "
+        "slider through time.",
+        Axes(name, "density", x_range=(low, high)),
+        "t",
+        frames,
+    )
+
+
+def _plane_density(fit: SDEFit) -> Film:
+    """The joint density of two coordinates through time, under the data."""
+    data = fit.split.train
+    (a, b), (c, d) = (_range(data.x[:, j], 0.0) for j in (0, 1))
+    x, y = np.linspace(a, b, 81), np.linspace(c, d, 81)
+    points = torch.as_tensor(np.stack(np.meshgrid(x, y), axis=-1), dtype=data.x.dtype)
+    frames = []
+    for t, rows in _instants(data):
+        p = fit.learned.density.log_prob(t, points.reshape(-1, 2)).exp().reshape(81, 81)
+        seen = _np(data.x[rows][:400])
+        marks: list[Mark] = [
+            Surface("fitted density", Role.FIT, x, y, _np(p)),
+            Points("observed", Role.DATA, seen[:, 0], seen[:, 1]),
+        ]
+        frames.append((f"{t:.3g}", marks))
+    return Film(
+        "Density",
+        "The fitted density p(t, x) under some of the observations. Move the slider through time.",
+        Axes(data.names[0], data.names[1], (a, b), (c, d)),
+        "t",
+        frames,
+    )
+
+
+def _flow(fit: SDEFit) -> Chart:
+    """The drift of a two-dimensional process as arrows."""
+    data = fit.split.train
+    (a, b), (c, d) = (_range(data.x[:, j], 0.005) for j in (0, 1))
+    x, y = np.meshgrid(np.linspace(a, b, 15), np.linspace(c, d, 15))
+    points = torch.as_tensor(np.stack([x.ravel(), y.ravel()], -1), dtype=data.x.dtype)
+    drift = _np(fit.learned.sde.f(_middle(data), points))
+    return Chart(
+        "Drift",
+        "The fitted drift at the middle of the observed times; arrows are scaled alike.",
+        Axes(data.names[0], data.names[1], (a, b), (c, d)),
+        [Arrows("fitted drift", Role.FIT, x.ravel(), y.ravel(), drift[:, 0], drift[:, 1])],
+    )
+
+
+def _coefficients(fit: SDEFit, j: int) -> list[Chart]:
+    """Drift and squared diffusion of one coordinate: as functions at d = 1, else at points."""
+    return [_coefficient(fit, j, k) for k in (0, 1)]
+
+
+def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
+    data, test = fit.split.train, fit.split.test
+    name, truth = data.names[j], fit.problem.truth
+    what, symbol = (("Drift", "f"), ("Squared diffusion", "D = g²"))[k]
+    field = (fit.learned.sde.drift, fit.learned.sde.diffusion)[k]
+    low, high = _range(data.x[:, j], 0.001)
+    axes = Axes(name, symbol, x_range=(low, high))
+    if data.dim > 1:
+        points = test.select(torch.linspace(0, len(test) - 1, min(len(test), 800)).long())
+        at = _np(points.x[:, j])
+        marks: list[Mark] = []
+        if truth is not None:
+            marks.append(Points("true", Role.TRUTH, at, _np(truth_at(truth, points)[k][:, j])))
+        fitted = _np(field(points.t, points.x)[:, j])
+        marks.append(Points("fitted", Role.FIT, at, fitted))
+        caption = f"{what} of {name} at held-out points; it may depend on the others too."
+        return Chart(f"{what} of {name}", caption, axes, marks)
+
+    grid = np.linspace(low, high, _GRID)
+    t = _middle(data)
+    points_x = _column(grid, j, data)
+    lines: list[Line] = []
+    if truth is not None:
+        on_grid = Trajectories(
+            torch.full((_GRID,), t, dtype=data.t.dtype), points_x, torch.arange(_GRID)
+        )
+        true = _np(truth_at(truth, on_grid)[k][:, 0])
+        lines.append(Line("true", Role.TRUTH, grid, true))
+    lines.append(Line("fitted", Role.FIT, grid, _np(field(t, points_x)[:, 0])))
+    low_y = min(0.0, *(float(line.y.min()) for line in lines))
+    high_y = max(0.0, *(float(line.y.max()) for line in lines))
+    heights, edges = np.histogram(_np(data.x[:, 0]), bins=60, range=(low, high))
+    # The histogram stands on the bottom of the picture, a quarter of it high.
+    support = heights / heights.max() * (high_y - low_y) / 4
+    return Chart(
+        what,
+        "Bars show where the data lie (not to scale): trust the curve where they stand."
+        + ("" if fit.problem.autonomous else f" At t = {t:.3g}."),
+        Axes(name, symbol, (low, high)),
+        [Bars("where the data lie", Role.DATA, edges, support), *lines],
+    )
+
+
+def _residual(fit: SDEFit) -> Chart:
+    """What is left of the Fokker-Planck equation, over t and x (or t and the first coordinate)."""
+    data, learned = fit.split.train, fit.learned
+    fields = [learned.density, learned.sde.drift, learned.sde.diffusion]
+    name = data.names[0]
+    low, high = _range(data.x[:, 0], 0.001)
+    times = np.linspace(float(data.t.min()), float(data.t.max()), 61)
+    caption = "Left side minus right side of the Fokker-Planck equation for log p, per unit of t"
+    if data.dim == 1:
+        grid = np.linspace(low, high, 81)
+        t = torch.as_tensor(np.repeat(times, len(grid)), dtype=data.x.dtype)
+        x = torch.as_tensor(np.tile(grid, len(times)), dtype=data.x.dtype).unsqueeze(-1)
+        residual = fokker_planck()(fields, t, x).reshape(len(times), len(grid))
+        log_p = learned.density.log_prob(t, x).reshape(len(times), len(grid))
+        # Where next to nothing happens the equation is not tested by anything.
+        seen = log_p > log_p.amax(1, keepdim=True) - 7
+        z = _np(torch.where(seen, residual, torch.nan)).T
+        caption += "; blank where the density is below a thousandth of its peak."
+        axes = Axes("t", name)
+        return Chart("Fokker-Planck residual", caption, axes, [
+            Surface("residual", Role.RESIDUAL, times, grid, z, signed=True)
+        ])  # fmt: skip
+    test = fit.split.test
+    squared = _np(fokker_planck()(fields, test.t, test.x).square())
+    bins = [np.linspace(float(test.t.min()), float(test.t.max()), 21), np.linspace(low, high, 31)]
+    at = (_np(test.t), _np(test.x[:, 0]))
+    total, *_ = np.histogram2d(*at, bins=bins, weights=squared)
+    count, *_ = np.histogram2d(*at, bins=bins)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = np.sqrt(total / count).T
+    t_centres, x_centres = ((edges[1:] + edges[:-1]) / 2 for edges in bins)
+    return Chart(
+        "Fokker-Planck residual",
+        f"{caption}: root mean square at held-out points, by t and {name}.",
+        Axes("t", name),
+        [Surface("residual", Role.RESIDUAL, t_centres, x_centres, z)],
+    )
+
+
+def _resimulated(fit: SDEFit, j: int) -> Chart:
+    """Quantiles through time: held-out paths, and paths of the fitted SDE from the same starts."""
+    observed, simulated = max(fit.resimulated, key=lambda pair: pair[0].shape[0])
+    times = _common_times(fit.split.test, len(observed[0]))
+    levels = (0.05, 0.5, 0.95)
+    seen = np.quantile(_np(observed[:, :, j]), levels, axis=0)
+    made = np.quantile(_np(simulated[..., j]).reshape(-1, len(times)), levels, axis=0)
+    name = fit.split.test.names[j]
+    return Chart(
+        f"Re-simulated paths of {name}" if fit.split.test.dim > 1 else "Re-simulated paths",
+        "5 %, 50 % and 95 % quantiles of the held-out paths (shaded), and of paths simulated from "
+        "the fitted equation from the same starts (lines).",
+        Axes("t", name),
+        [
+            Band("held out, 5-95 %", Role.DATA, times, seen[0], seen[2]),
+            Line("held out, median", Role.DATA, times, seen[1]),
+            Line("re-simulated, median", Role.FIT, times, made[1]),
+            Line("re-simulated, 5 %", Role.FIT, times, made[0], dashed=True),
+            Line("re-simulated, 95 %", Role.FIT, times, made[2], dashed=True),
+        ],
+    )
+
+
+def _instants(data: Trajectories) -> list[tuple[float, Tensor]]:
+    """Times to show, and which rows of the data are seen at each."""
+    times = data.t.unique()
+    if len(times) <= 3 * _FRAMES:
+        keep = torch.linspace(0, len(times) - 1, min(len(times), _FRAMES)).round().long()
+        return [(float(t), data.t == t) for t in times[keep]]
+    # Irregular times: windows that tile the interval.
+    edges = torch.linspace(float(times[0]), float(times[-1]), _FRAMES + 1)
+    middle = (edges[1:] + edges[:-1]) / 2
+    half = float(edges[1] - edges[0]) / 2
+    return [(float(t), (data.t - t).abs() <= half) for t in middle]
+
+
+def _common_times(data: Trajectories, length: int) -> Array:
+    for t, _ in data.each():
+        if len(t) == length:
+            return _np(t)
+    raise ValueError(f"no path has {length} observations")
+
+
+def _middle(data: Trajectories) -> float:
+    return float(data.t.min() + data.t.max()) / 2
+
+
+def _column(grid: Array, j: int, data: Trajectories) -> Tensor:
+    """Points along coordinate j, the others at their means."""
+    x = data.x.mean(0).repeat(len(grid), 1)
+    x[:, j] = torch.as_tensor(grid, dtype=data.x.dtype)
+    return x
+
+
+def _range(values: Tensor, tail: float) -> tuple[float, float]:
+    """An interval that holds all values but a share `tail` at each end, with a margin."""
+    low, high = np.quantile(_np(values), (tail, 1 - tail))
+    margin = 0.04 * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def _np(values: Tensor) -> Array:
+    return values.detach().cpu().double().numpy()

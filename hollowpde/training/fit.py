@@ -1,0 +1,256 @@
+"""Fit a problem, and load what was fitted: `hp.fit` and `hp.load`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from hollowpde.errors import InputError
+from hollowpde.operators.field import Field
+from hollowpde.problem.base import Compute, Fit, Metrics, Problem
+from hollowpde.problem.panel import Panel
+from hollowpde.problem.registry import load_problems
+from hollowpde.problem.sde.model import FittedSDE, PhysicalDensity
+from hollowpde.problem.settings import Plain, flat, override, plain
+from hollowpde.report import write_page
+from hollowpde.training.history import Row, loss_charts
+from hollowpde.training.progress import Progress
+from hollowpde.training.run import FILES, RunDirectory, environment
+from hollowpde.training.trainer import Trainer
+
+# Where runs go by default, below the current directory.
+_RESULTS = Path("results")
+
+
+class Run:
+    """A finished fit: its directory, its metrics and what it has learned.
+
+    `sde` goes into `torchsde.sdeint` as it is; `density.log_prob(t, x)` takes any array. Which of
+    them exist depends on the kind of problem.
+    """
+
+    def __init__(self, path: Path, metrics: Metrics, learned: object) -> None:
+        self.path, self.metrics, self.learned = path, metrics, learned
+
+    @property
+    def sde(self) -> FittedSDE:
+        return self._part("sde")
+
+    @property
+    def density(self) -> PhysicalDensity:
+        return self._part("density")
+
+    @property
+    def field(self) -> Field:
+        return self._part("field")
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{k}={v:.4g}" for k, v in self.metrics.items())
+        return f"Run({str(self.path)!r}: {figures})"
+
+    def _part(self, name: str) -> Any:
+        if not hasattr(self.learned, name):
+            raise InputError(f"a {type(self.learned).__name__} has no {name}.")
+        return getattr(self.learned, name)
+
+
+def fit(
+    problem: Problem,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    resume: bool = False,
+    source: str | Path | None = None,
+) -> Run:
+    """Fit a problem and leave a run directory behind.
+
+    Nothing is written before the problem and its data have been checked.
+
+    Arguments:
+        problem: what to fit.
+        out: the run directory; `results/<name>/<date-time>` by default.
+        overrides: settings to replace, as `key=value` texts.
+        seed: of the split, the weights and the batches; 0 by default.
+        device: a torch device.
+        dtype: torch.float32 or torch.float64, of networks and batches.
+        resume: go on with the run in `out`, or with the newest one of this problem, where it
+            stopped; its seed and overrides are taken over.
+        source: the file that declares the problem, kept with the run so that it can be loaded.
+
+    Raises:
+        InputError: the problem or its data cannot be used, or `out` holds another run.
+        TrainingError: a loss is not finite.
+
+    Example:
+        >>> import tempfile
+        >>> data = hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(20, 3, 1))
+        >>> problem = hp.SDEProblem(name="noise", data=data)
+        >>> quick = ["transition.optimiser.steps=2", "density.optimiser.steps=2",
+        ...          "density.refine.steps=0", "density.components=1"]
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     run = hp.fit(problem, out, overrides=quick)
+        noise: writing to ...
+        >>> run.sde.f(0.0, torch.zeros(1, 1)).shape
+        torch.Size([1, 1])
+    """
+    if resume:
+        path = newest_run(problem) if out is None else Path(out)
+        directory = RunDirectory.open(path)
+        saved = directory.read_json("settings.json")["fit"]
+        if seed not in (None, saved["seed"]):
+            raise InputError(f"seed is {seed}, but the run in {str(path)!r} has {saved['seed']}.")
+        seed, overrides = saved["seed"], overrides or saved["overrides"]
+        state = directory.read_checkpoint()
+    else:
+        path = _default_out(problem) if out is None else Path(out)
+        RunDirectory.check_free(path)
+        state = None
+    problem = override(problem, overrides)
+    compute = Compute(seed or 0, _device(device), _dtype(dtype))
+    settings: dict[str, Plain] = {
+        "name": problem.name,
+        "problem": plain(problem),
+        "fit": {"seed": compute.seed, "dtype": str(dtype), "overrides": list(overrides)},
+    }
+    if state is not None and settings != directory.read_json("settings.json"):
+        raise InputError(
+            f"the settings are not those of the run in {str(path)!r}: to change them, fit into a "
+            "new directory."
+        )
+    begun = problem.begin(compute)
+    if state is None:
+        directory = RunDirectory.create(path)
+        directory.write_json("settings.json", settings)
+        directory.write_json("environment.json", environment(compute.seed, device))
+        if source is not None:
+            directory.copy_problem(Path(source))
+
+    progress = Progress(Console(file=sys.stdout), directory.note)
+    progress.say(f"{problem.name}: {'going on in' if resume else 'writing to'} {path}")
+
+    def save(state: dict[str, Any]) -> None:
+        directory.write_checkpoint(state)
+        directory.write_history(state["history"])
+
+    trainer = Trainer(begun.model, compute.seed, save, progress)
+    if state is not None:
+        trainer.restore(state)
+    trainer.run(begun.stages())
+    metrics = {**begun.metrics(), "steps": trainer.steps, "seconds": round(trainer.seconds, 2)}
+    directory.write_json("metrics.json", dict(metrics))
+    write_report(directory, problem, begun, metrics, trainer.history)
+    for name, value in metrics.items():
+        progress.say(f"  {name:22s} {value:.6g}")
+    progress.say(f"page: {directory / 'report.html'}")
+    return Run(path, metrics, problem.restore(begun.model.state_dict()))
+
+
+def load(run_directory: str | Path, trust: bool = False, problem: Problem | None = None) -> Run:
+    """Load a finished run.
+
+    The weights are read as data. The copy of the problem file is code: it is executed only if a
+    fit of this user has run it, or with `trust=True`; or pass the problem.
+
+    Raises:
+        InputError: no run, an untrusted problem file, or a run that is not finished.
+    """
+    directory = RunDirectory.open(Path(run_directory))
+    problem = problem or declared_in(directory, trust)
+    state = directory.read_checkpoint()
+    metrics = directory.read_json("metrics.json")
+    return Run(directory.path, metrics, problem.restore(state["model"]))
+
+
+def make_report(
+    run_directory: str | Path, trust: bool = False, problem: Problem | None = None
+) -> Path:
+    """Make the page of a finished run anew; returns its path. Arguments as for `load`."""
+    directory = RunDirectory.open(Path(run_directory))
+    problem = problem or declared_in(directory, trust)
+    saved = directory.read_json("settings.json")["fit"]
+    state = directory.read_checkpoint()
+    metrics = directory.read_json("metrics.json")
+    dtype = torch.float64 if saved["dtype"] == "torch.float64" else torch.float32
+    compute = Compute(saved["seed"], torch.device("cpu"), dtype)
+    begun = problem.begin(compute)
+    begun.model.load_state_dict(state["model"])
+    write_report(directory, problem, begun, metrics, state["history"])
+    return directory / "report.html"
+
+
+def declared_in(directory: RunDirectory, trust: bool) -> Problem:
+    """The problem of a run, from the copy of its file, with the settings it was fitted with."""
+    saved = directory.read_json("settings.json")
+    problems = load_problems(directory.trusted_problem(trust))
+    if saved["name"] not in problems:
+        raise InputError(f"{str(directory / 'problem.py')!r} declares no {saved['name']!r}.")
+    return override(problems[saved["name"]], saved["fit"]["overrides"])
+
+
+def write_report(
+    directory: RunDirectory, problem: Problem, begun: Fit, metrics: Metrics, history: list[Row]
+) -> None:
+    """Write the page of a run."""
+    panels: list[Panel] = [*begun.panels(), *loss_charts(history)]
+    saved = directory.read_json("environment.json")
+    write_page(
+        directory / "report.html",
+        title=problem.name,
+        subtitle="  ·  ".join(problem.summary().values()),
+        panels=panels,
+        headlines=begun.headlines(metrics),
+        facts={
+            "Metrics": dict(metrics),
+            "Settings": flat(plain(problem)),
+            "Environment": flat(saved),
+            "Files": FILES,
+        },
+    )
+
+
+def newest_run(problem: Problem) -> Path:
+    """The newest run of a problem in the default place.
+
+    Raises:
+        InputError: there is none.
+    """
+    runs = sorted((_RESULTS / problem.name).glob("*/settings.json"))
+    if not runs:
+        raise InputError(
+            f"no run of {problem.name!r} in {str(_RESULTS)!r} to go on with: name it with --out."
+        )
+    return runs[-1].parent
+
+
+def _default_out(problem: Problem) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path, number = _RESULTS / problem.name / stamp, 1
+    while path.exists():
+        number += 1
+        path = _RESULTS / problem.name / f"{stamp}-{number}"
+    return path
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
+    return device
+
+
+def _dtype(dtype: torch.dtype) -> torch.dtype:
+    if dtype not in (torch.float32, torch.float64):
+        raise InputError(f"dtype must be torch.float32 or torch.float64, but is {dtype}.")
+    return dtype

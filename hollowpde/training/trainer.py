@@ -1,0 +1,259 @@
+"""The trainer: runs stages, keeps the best weights, and can stop and go on at any step."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hollowpde.errors import TrainingError
+from hollowpde.problem.stage import Stage
+from hollowpde.training.history import Row
+from hollowpde.training.progress import Progress
+
+# Seconds between checkpoints: so much work may be lost to a power cut.
+_CHECKPOINT_SECONDS = 10.0
+
+State = dict[str, Any]
+
+
+@dataclass
+class Best:
+    """The weights that validated best so far in a stage."""
+
+    value: float = math.inf
+    step: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Trainer:
+    """Runs the stages of a fit; all that it knows can be saved and restored.
+
+    Arguments:
+        model: holds all parameters of all stages.
+        seed: of the batches; every stage draws from a generator of its own.
+        save: called with the trainer's state when it should be kept.
+        progress: shows what goes on.
+    """
+
+    model: nn.Module
+    seed: int
+    save: Callable[[State], None]
+    progress: Progress
+    history: list[Row] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    steps: int = 0
+    _current: State | None = None
+
+    def run(self, stages: Iterable[Stage]) -> None:
+        """Run the stages that are not done yet.
+
+        Raises:
+            TrainingError: a loss is not finite; the last checkpoint stands.
+            KeyboardInterrupt: asked for by a signal; raised between two steps, the state saved.
+        """
+        with between_steps() as interrupted:
+            for stage in stages:
+                if stage.name in self.done:
+                    continue
+                running = _Running(stage, self.seed)
+                if self._current is not None:
+                    running.restore(self._current)
+                    self._current = None
+                self._run_stage(running, interrupted)
+                self.done.append(stage.name)
+                self.save(self.state(None))
+
+    def state(self, running: _Running | None) -> State:
+        """Everything that a resumed run needs, as plain data and tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "done": list(self.done),
+            "history": list(self.history),
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "current": None if running is None else running.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        self.model.load_state_dict(state["model"])
+        self.done, self.history = list(state["done"]), list(state["history"])
+        self.seconds, self.steps = state["seconds"], state["steps"]
+        self._current = state["current"]
+
+    def _run_stage(self, running: _Running, interrupted: threading.Event) -> None:
+        stage = running.stage
+        last_saved = time.monotonic()
+        with self.progress.stage(stage.name, stage.optimiser.steps, running.step) as show:
+            if running.step == 0 and not running.best.weights:
+                running.validate()
+            while not running.finished:
+                if interrupted.is_set():
+                    self.save(self.state(running))
+                    raise KeyboardInterrupt
+                start = time.monotonic()
+                losses = running.advance()
+                self.steps += 1
+                show(running.step, losses)
+                checked = running.step % stage.stop.every == 0 or running.finished
+                if checked:
+                    value = running.validate()
+                self.seconds += time.monotonic() - start
+                if checked:
+                    self.history.append(self._row(running, losses, value))
+                    if time.monotonic() - last_saved > _CHECKPOINT_SECONDS:
+                        self.save(self.state(running))
+                        last_saved = time.monotonic()
+            running.keep_best()
+            self.progress.say(
+                f"{stage.name}: {running.best.value:.5f} on held-out data "
+                f"at step {running.best.step} of {running.step}"
+            )
+
+    def _row(self, running: _Running, losses: Mapping[str, float], value: float) -> Row:
+        return {
+            "stage": running.stage.name,
+            "step": running.step,
+            "seconds": round(self.seconds, 3),
+            "lr": running.stage.optimiser.rate(running.step - 1),
+            "validation": value,
+            **losses,
+        }
+
+
+class _Running:
+    """A stage under way."""
+
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self.stage = stage
+        self.parameters: list[Tensor] = [p for p in stage.module.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=stage.optimiser.lr, fused=True)
+        self.generator = torch.Generator().manual_seed(_stage_seed(seed, stage.name))
+        self.step = 0
+        self.checks_since_best = 0
+        self.best = Best()
+        # The moving average of the weights, which is what is validated and kept: it takes out
+        # the noise of the gradients long before the learning rate has decayed.
+        self.average = [p.detach().clone() for p in self.parameters]
+
+    @property
+    def finished(self) -> bool:
+        stop = self.checks_since_best >= self.stage.stop.patience
+        return stop or self.step >= self.stage.optimiser.steps
+
+    def advance(self) -> dict[str, float]:
+        """One optimisation step; the named losses."""
+        setting = self.stage.optimiser
+        progress = self.step / setting.steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = setting.rate(self.step)
+        losses = self.stage.losses(self.stage.batches(self.generator, progress), progress)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            named = ", ".join(f"{name} = {v.item():g}" for name, v in losses.items())
+            raise TrainingError(
+                f"the loss of stage {self.stage.name!r} is not finite at step {self.step} "
+                f"({named}): lower its learning rate (now {setting.lr:g}), or check the data for "
+                "outliers."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.parameters, setting.clip)
+        self.optimiser.step()
+        self.step += 1
+        # A plain mean at first, then exponential forgetting.
+        weight = max(1 - setting.averaging, 1 / self.step)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, self.parameters, weight)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def validate(self) -> float:
+        with self._averaged():
+            value = self.stage.validate()
+            weights = {k: v.clone() for k, v in self.stage.module.state_dict().items()}
+        if value < self.best.value or not self.best.weights:
+            self.best = Best(value, self.step, weights)
+            self.checks_since_best = 0
+        else:
+            self.checks_since_best += 1
+        return value
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the current ones."""
+        current = [p.detach().clone() for p in self.parameters]
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, self.average)
+            yield
+            torch._foreach_copy_(self.parameters, current)
+
+    def keep_best(self) -> None:
+        self.stage.module.load_state_dict(self.best.weights)
+
+    def state(self) -> State:
+        return {
+            "stage": self.stage.name,
+            "step": self.step,
+            "checks_since_best": self.checks_since_best,
+            "best": vars(self.best),
+            "average": self.average,
+            "optimiser": copy.deepcopy(self.optimiser.state_dict()),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        if state["stage"] != self.stage.name:
+            raise TrainingError(
+                f"the checkpoint stands in stage {state['stage']!r}, but {self.stage.name!r} "
+                "comes next: the problem has changed since."
+            )
+        self.step, self.checks_since_best = state["step"], state["checks_since_best"]
+        self.best = Best(**state["best"])
+        with torch.no_grad():
+            torch._foreach_copy_(self.average, state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"].cpu())
+
+
+@contextmanager
+def between_steps() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into an event, so that no step is left half done.
+
+    A second one interrupts at once. Outside of the main thread, where Python handles no signals,
+    nothing changes.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stage_seed(seed: int, name: str) -> int:
+    """A seed for each stage, so that leaving one out does not change the next."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
