@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import hollowpde as hp
 from hollowpde.problem import find_problem
@@ -36,8 +37,17 @@ def own_state_folder(tmp_path_factory):
         os.environ["XDG_STATE_HOME"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """As the command line does: tests run side by side, and small networks gain nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
-def quick_run(tmp_path_factory, own_state_folder):
+def quick_run(tmp_path_factory, own_state_folder, one_thread):
     """A finished run of the Ornstein-Uhlenbeck problem."""
     problem, source = find_problem(str(PROBLEMS / "ou_process.py"))
     out = tmp_path_factory.mktemp("runs") / "quick"

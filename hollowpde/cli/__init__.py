@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+import torch
 import typer
 
 from hollowpde.cli.bench import bench
@@ -35,6 +36,9 @@ app.command("bench")(bench)
 
 def main() -> None:
     """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    # Threads that wait for one another cost more than they save on networks of this size, and far
+    # more where other work runs beside: one, unless a command is told otherwise.
+    torch.set_num_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         app()

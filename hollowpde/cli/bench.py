@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from hollowpde.bench import BENCHES
@@ -16,7 +17,8 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the table, as Markdown and CSV.", metavar="DIR")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Timed repeats of each cell.")] = 51,
+    repeats: Annotated[int, typer.Option(help="Timed repeats of each cell.", min=1)] = 51,
+    threads: Annotated[int, typer.Option(help="Of one operation.", min=1)] = 1,
 ) -> None:
     """Measure performance: medians of ratios, alternatives interleaved in one process."""
     if name is None:
@@ -25,6 +27,5 @@ def bench(
         return
     if name not in BENCHES:
         raise InputError(f"unknown benchmark {name!r}: {nearest(name, BENCHES)}")
-    if repeats < 1:
-        raise InputError(f"repeats must be at least 1, but is {repeats}.")
+    torch.set_num_threads(threads)
     BENCHES[name].run(repeats, out)

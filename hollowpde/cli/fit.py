@@ -30,6 +30,9 @@ def fit(
     ] = None,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    threads: Annotated[
+        int, typer.Option(help="Of one operation; small networks gain nothing from more.", min=1)
+    ] = 1,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with the run in --out, or the newest."),
@@ -38,6 +41,7 @@ def fit(
     """Fit a problem and write a run directory with the weights, the figures and a page."""
     if dtype not in _DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: {nearest(dtype, _DTYPES)}")
+    torch.set_num_threads(threads)
     problem, path = find_problem(file)
     training.fit(
         problem,

@@ -87,7 +87,8 @@ class GaussianMixture(Density):
     def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
         t = as_time(t, x)
         moved = torch.func.jvp(self._at, (t,), (torch.ones_like(t),))
-        joint, z, scales = self._joint(*moved[0], x)
+        log_weights, means, log_scales = moved[0]
+        joint, z, scales = self._joint(log_weights, means, log_scales, x)
         log_weights_dt, means_dt, log_scales_dt = moved[1]
         # d/dt log N(x; mu, sigma) = z mu' / sigma + (z^2 - 1) sigma' / sigma
         slope = z / scales * means_dt + (z.square() - 1.0) * log_scales_dt

@@ -215,11 +215,7 @@ def check_gradients(
     copy = bound(redrawn(field, seed), seed)
     twin = deepcopy(copy)
     t, x = points(d, (4,), seed)
-    generator = torch.Generator().manual_seed(seed + 1)
-
-    def draw(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator, dtype=torch.float64)
-
+    draw = _normal(seed + 1)
     inputs = _inputs(copy, t, x)
     values = _exact(copy, inputs["t"], inputs["x"], order)
     twin_inputs = _inputs(twin, t, x)
@@ -234,8 +230,7 @@ def check_gradients(
 
     step = 1e-5
     for wrt, tensor in inputs.items():
-        direction = draw(tensor)
-        direction /= direction.norm()
+        direction = _unit(draw(tensor))
         start = tensor.detach().clone()
         with torch.no_grad():
             ends = []
@@ -258,7 +253,7 @@ def check_gradgrad(field: Field, *, order: int = 2, dim: int | None = None, seed
     """`gradcheck` and `gradgradcheck` of all outputs with respect to x, t and the parameters.
 
     Arguments:
-        field: any `Field`, best a small one.
+        field: any `Field`.
         order: highest derivative among the outputs.
         dim: d, needed when the field does not say.
         seed: of the parameters and points.
@@ -272,23 +267,32 @@ def check_gradgrad(field: Field, *, order: int = 2, dim: int | None = None, seed
     """
     d = dimension(field, dim)
     module = _Outputs(bound(redrawn(field, seed), seed), order)
-    inputs = _inputs(module, *points(d, (2,), seed))
-    names = [name for name in inputs if name not in ("t", "x")]
+    start = {name: y.detach() for name, y in _inputs(module, *points(d, (2,), seed)).items()}
+    draw = _normal(seed + 1)
+    lines = {name: _unit(draw(y)) for name, y in start.items()}
+    weights = [draw(y) for y in module(start["t"], start["x"])]
 
-    def outputs(t: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        return functional_call(module, dict(zip(names, parameters, strict=True)), (t, x))
+    def outputs(*steps: Tensor) -> tuple[Tensor, ...]:
+        # All elements at once, along a line for each input and a functional for each output.
+        moved = {
+            name: y + step * lines[name]
+            for (name, y), step in zip(start.items(), steps, strict=True)
+        }
+        t, x = moved.pop("t"), moved.pop("x")
+        values = functional_call(module, moved, (t, x))
+        nothing = 0.0 * torch.stack(steps).sum()  # so that a constant is differentiable too
+        return tuple((w * y).sum() + nothing for w, y in zip(weights, values, strict=True))
 
-    arguments = (inputs["t"], inputs["x"], *(inputs[name] for name in names))
-    # The fast mode draws its projections from the global generator.
-    with torch.random.fork_rng(devices=[]):
+    steps = [torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in start]
+    with torch.random.fork_rng(devices=[]):  # gradgradcheck draws from the global generator
         torch.manual_seed(seed)
         for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
             try:
-                check(outputs, arguments, fast_mode=True)
+                check(outputs, steps)
             except GradcheckError as error:
                 raise AssertionError(
-                    f"{check.__name__} fails for {type(field).__name__} (arguments t, x, "
-                    f"{', '.join(names)}): {error}"
+                    f"{check.__name__} fails for {type(field).__name__}, with the inputs "
+                    f"{', '.join(start)}: {error}"
                 ) from error
 
 
@@ -375,6 +379,16 @@ def _brute(field: Field, t: Tensor, x: Tensor, order: int) -> dict[str, Tensor]:
                         ("the derivative along a direction", along)):  # fmt: skip
         named[name] = parts[0] if scalar else torch.stack(parts, dim=-1)
     return named
+
+
+def _normal(seed: int) -> Callable[[Tensor], Tensor]:
+    """Standard normal draws in the shape of a tensor."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda like: torch.randn(like.shape, generator=generator, dtype=torch.float64)
+
+
+def _unit(y: Tensor) -> Tensor:
+    return y / y.norm()
 
 
 def _direction(x: Tensor) -> Tensor:

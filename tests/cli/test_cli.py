@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from tests.conftest import PROBLEMS, QUICK
 
 OU = str(PROBLEMS / "ou_process.py")

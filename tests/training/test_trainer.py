@@ -117,6 +117,7 @@ def test_resumed_equals_uninterrupted(interrupt_at, tmp_path):
     second.run([stage(model, "one"), stage(model, "two", steps=100)])
     assert weights(model) == weights(whole)
     assert second.steps == reference.steps
+
     def bare(history):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 

@@ -131,26 +131,27 @@ class SDEFit(Fit):
         )
 
     def _choose_density(self) -> Iterator[Stage]:
-        """Fit mixtures of growing size; keep the smallest that is as good as the best.
+        """Fit mixtures of growing size until two in a row are no better; keep the smallest good.
 
-        The rule of one standard error: a smaller mixture is kept when its held-out NLL exceeds
+        The rule of one standard error: the smallest mixture is kept whose held-out NLL exceeds
         the best one's by less than the standard error of that difference over the paths
         (Breiman et al., Classification and Regression Trees, 1984).
         """
         scores: dict[int, np.ndarray] = {}
+        in_vain = 0
         for components in sorted(self.problem.density.components):
             yield self._density_stage(components)
-            scores[components] = self._path_nll(self.model.candidate(components))
-            best = min(scores, key=lambda k: scores[k].mean())
-            if scores[components].mean() > scores[best].mean() + 2 * _standard_error(
-                scores[components] - scores[best]
-            ):
+            nll = self._path_nll(self.model.candidate(components))
+            if scores:
+                best = min(scores.values(), key=np.mean)
+                better = nll.mean() < best.mean() - _standard_error(nll - best)
+                in_vain = 0 if better else in_vain + 1
+            scores[components] = nll
+            if in_vain == 2:
                 break
+        best = min(scores.values(), key=np.mean)
         chosen = next(
-            k
-            for k in scores
-            if k == best
-            or scores[k].mean() - scores[best].mean() < _standard_error(scores[k] - scores[best])
+            k for k, v in scores.items() if v.mean() - best.mean() <= _standard_error(v - best)
         )
         self.model.components.fill_(chosen)
         log.info(
