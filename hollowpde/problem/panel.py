@@ -61,12 +61,13 @@ class Points:
 
 @dataclass(frozen=True)
 class Bars:
-    """A histogram: heights over the intervals between edges."""
+    """A histogram: heights over the intervals between edges, standing on a base."""
 
     name: str
     role: Role
     edges: Array  # (n + 1,)
     heights: Array  # (n,)
+    base: float = 0.0
 
 
 @dataclass(frozen=True)

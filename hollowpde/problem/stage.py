@@ -53,7 +53,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Validate every so many steps, and stop when it has not improved so many times in a row."""
+    """Validate every so many steps; stop when so many in a row were worse than the best."""
 
     every: int = 100
     patience: int = 15
@@ -69,8 +69,8 @@ class EarlyStop:
 class Stage:
     """One optimisation: its parameters, where batches come from, and what is made small.
 
-    The weights that validate best are kept; those that the stage starts from compete too, so a
-    stage never makes its own validation value worse.
+    The weights that validate best are kept, the latest among those that tie; those that the
+    stage starts from compete too, so no stage makes its own validation value worse.
 
     Arguments:
         name: unique within a fit; resuming goes by it.
@@ -78,6 +78,8 @@ class Stage:
         batches: a batch, from a generator and the progress of the stage in [0, 1).
         losses: named losses of a batch and the progress; their sum is minimised.
         validate: the value on held-out data by which weights are chosen, lower is better.
+        tie: values that exceed the best by no more are as good: the later, more settled weights
+            are preferred.
         optimiser: how.
         stop: how often to validate, and when to give up.
     """
@@ -89,3 +91,4 @@ class Stage:
     validate: Callable[[], float]
     optimiser: Adam
     stop: EarlyStop = EarlyStop()
+    tie: float = 0.0

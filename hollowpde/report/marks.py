@@ -150,6 +150,7 @@ def _bars(mark: Bars, look: Look) -> go.Bar:
         **_common(mark, look),
         x=_compact((mark.edges[1:] + mark.edges[:-1]) / 2),
         y=_compact(mark.heights),
+        base=mark.base,
         width=_compact(np.diff(mark.edges)),
         marker={"color": theme.COLOURS[mark.role], "line": {"width": 0}},
         opacity=0.4,

@@ -24,6 +24,9 @@ Cell = str | float | int
 NO_FACTS: Mapping[str, Mapping[str, Cell]] = MappingProxyType({})
 NO_HEADLINES: Mapping[str, str] = MappingProxyType({})
 
+# Groups of more facts than this span the page, in columns.
+LONG = 20
+
 # The browser itself keeps the page from the network, whatever plotly.js might ask for.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -193,7 +196,8 @@ def _facts(facts: Mapping[str, Mapping[str, Cell]]) -> str:
     if not facts:
         return ""
     groups = "\n".join(
-        f'<section class="panel"><h2>{escape(name)}</h2>\n{_pairs(values)}\n</section>'
+        f'<section class="panel{" wide" if len(values) > LONG else ""}">'
+        f"<h2>{escape(name)}</h2>\n{_pairs(values)}\n</section>"
         for name, values in facts.items()
     )
     return f'<div class="facts">\n{groups}\n</div>\n'
@@ -201,10 +205,15 @@ def _facts(facts: Mapping[str, Mapping[str, Cell]]) -> str:
 
 def _pairs(values: Mapping[str, Cell]) -> str:
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th>{_cell(value)}</tr>'
+        f'<tr><th scope="row">{_breakable(name)}</th>{_cell(value)}</tr>'
         for name, value in values.items()
     )
     return f'<div class="scroll"><table>\n{rows}\n</table></div>'
+
+
+def _breakable(name: str) -> str:
+    """A name that may be broken where its parts meet, rather than anywhere."""
+    return escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

@@ -50,7 +50,7 @@ def view_of(axes: Axes, marks: Sequence[Mark]) -> View:
     """
     reaches = [_reach(mark) for mark in marks]
     beside, above = _margins(marks)
-    # Bars stand on the axis: their reach begins at zero.
+    # Bars stand on the axis, and no margin parts them from it.
     stands = not axes.log_y and any(isinstance(mark, Bars) for mark in marks)
     below = 0.0 if stands else above
     x = _given(axes.x_range, axes.log_x)
@@ -68,7 +68,7 @@ def _reach(mark: Mark) -> tuple[Array, Array]:
         case Band():
             return mark.x, np.concatenate([mark.lower, mark.upper])
         case Bars():
-            return mark.edges, np.append(mark.heights, 0.0)
+            return mark.edges, mark.base + np.append(mark.heights, 0.0)
         case Surface():
             return _cells(mark.x), _cells(mark.y)
         case _:

@@ -16,6 +16,11 @@ from hollowpde.operators.field import Field
 F = TypeVar("F", bound=Field)
 
 
+def independent(field: F, dtype: torch.dtype = torch.float64) -> F:
+    """A deep copy on the CPU, as for evaluation."""
+    return deepcopy(field).to("cpu", dtype).eval()
+
+
 def redrawn(field: F, seed: int = 0, dtype: torch.dtype = torch.float64) -> F:
     """An independent copy of a field with every parameter drawn anew, of moderate size.
 
@@ -24,7 +29,7 @@ def redrawn(field: F, seed: int = 0, dtype: torch.dtype = torch.float64) -> F:
     >>> bool((net.transformer.slope == 0).all()), bool((redrawn(net).transformer.slope == 0).any())
     (True, False)
     """
-    copy = deepcopy(field).to("cpu", dtype).eval()
+    copy = independent(field, dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in copy.parameters():

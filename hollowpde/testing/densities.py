@@ -12,7 +12,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from hollowpde.densities.base import Density
 from hollowpde.operators import reference
-from hollowpde.testing.common import agree, dimension, points, redrawn
+from hollowpde.testing.common import agree, dimension, independent, points, redrawn
 
 _DRAWS = 20_000
 _CLUSTERS = 8
@@ -48,9 +48,7 @@ def check_density(
     >>> check_density(hp.GaussianMixture(dim=1, components=3))
     """
     d = dimension(density, dim)
-    copy = redrawn(density, seed)
-    if not redraw:
-        copy.load_state_dict(density.state_dict())
+    copy = redrawn(density, seed) if redraw else independent(density)
     t, x = points(d, (5,), seed)
     agree("the score", copy.score(t, x), reference.dimwise(copy, t, x, order=1)[1])
     agree("log_prob", copy.log_prob(t, x), copy(t, x))
@@ -88,7 +86,8 @@ def _check_time(density: Density, time: float, samples: Tensor, rtol: float, see
     if not off[0] <= 1:
         raise AssertionError(
             f"the density integrates to {float(integrals[0] / means[0]):.6g} at t = {time}, not "
-            f"to 1 (standard error {float(error[0] / means[0]):.2g}, d = {d})."
+            f"to 1 (standard error {float(error[0] / means[0]):.2g}, d = {d})"
+            f"{', or the samples are not from it' if d > 2 else ''}."
         )
     worst = int(off.argmax())
     if not off[worst] <= 1:

@@ -24,11 +24,11 @@ def _chart(stage: str, rows: list[Row]) -> Chart:
     held_out = np.array([float(row["validation"]) for row in rows])
     return Chart(
         f"Training: {stage}",
-        f"Loss ({' + '.join(named)}) of the batch at each check, and the value on held-out paths "
-        "by which the weights are chosen.",
+        f"Mean loss ({' + '.join(named)}) of the batches since the last check, and the value on "
+        "held-out paths by which the weights are chosen.",
         Axes("step", "loss"),
         [
-            Line("batch", Role.TRAIN, steps, total),
+            Line("batches", Role.TRAIN, steps, total),
             Line("held out", Role.VALIDATION, steps, held_out),
         ],
     )

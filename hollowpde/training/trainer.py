@@ -8,9 +8,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 from types import FrameType
 from typing import Any
 
@@ -30,9 +31,10 @@ State = dict[str, Any]
 
 @dataclass
 class Best:
-    """The weights that validated best so far in a stage."""
+    """The best value so far in a stage, and the latest weights that tie with it."""
 
     value: float = math.inf
+    kept: float = math.inf
     step: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -113,24 +115,26 @@ class Trainer:
                     value = running.validate()
                 self.seconds += time.monotonic() - start
                 if checked:
-                    self.history.append(self._row(running, losses, value))
+                    self.history.append(self._row(running, value))
                     if time.monotonic() - last_saved > _CHECKPOINT_SECONDS:
                         self.save(self.state(running))
                         last_saved = time.monotonic()
             running.keep_best()
             self.progress.say(
-                f"{stage.name}: {running.best.value:.5f} on held-out data "
+                f"{stage.name}: {running.best.kept:.5f} on held-out data "
                 f"at step {running.best.step} of {running.step}"
             )
 
-    def _row(self, running: _Running, losses: Mapping[str, float], value: float) -> Row:
+    def _row(self, running: _Running, value: float) -> Row:
+        losses, running.recent = running.recent, []
+        mean = {name: fmean(row[name] for row in losses) for name in losses[0]}
         return {
             "stage": running.stage.name,
             "step": running.step,
             "seconds": round(self.seconds, 3),
             "lr": running.stage.optimiser.rate(running.step - 1),
             "validation": value,
-            **losses,
+            **mean,
         }
 
 
@@ -145,6 +149,8 @@ class _Running:
         self.step = 0
         self.checks_since_best = 0
         self.best = Best()
+        # The losses since the last validation, whose means go into the history.
+        self.recent: list[dict[str, float]] = []
         # The moving average of the weights, which is what is validated and kept: it takes out
         # the noise of the gradients long before the learning rate has decayed.
         self.average = [p.detach().clone() for p in self.parameters]
@@ -174,18 +180,21 @@ class _Running:
         nn.utils.clip_grad_norm_(self.parameters, setting.clip)
         self.optimiser.step()
         self.step += 1
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        self.recent.append(values)
         # A plain mean at first, then exponential forgetting.
         weight = max(1 - setting.averaging, 1 / self.step)
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, weight)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return values
 
     def validate(self) -> float:
         with self._averaged():
             value = self.stage.validate()
             weights = {k: v.clone() for k, v in self.stage.module.state_dict().items()}
-        if value < self.best.value or not self.best.weights:
-            self.best = Best(value, self.step, weights)
+        lowest = min(value, self.best.value)
+        if value <= lowest + self.stage.tie or not self.best.weights:
+            self.best = Best(lowest, value, self.step, weights)
             self.checks_since_best = 0
         else:
             self.checks_since_best += 1
@@ -210,6 +219,7 @@ class _Running:
             "checks_since_best": self.checks_since_best,
             "best": vars(self.best),
             "average": self.average,
+            "recent": list(self.recent),
             "optimiser": copy.deepcopy(self.optimiser.state_dict()),
             "generator": self.generator.get_state(),
         }
@@ -222,6 +232,7 @@ class _Running:
             )
         self.step, self.checks_since_best = state["step"], state["checks_since_best"]
         self.best = Best(**state["best"])
+        self.recent = list(state["recent"])
         with torch.no_grad():
             torch._foreach_copy_(self.average, state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

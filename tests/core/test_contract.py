@@ -80,7 +80,7 @@ def test_default_networks(activation):
 
 
 @pytest.mark.parametrize("family", DENSITIES)
-@settings(max_examples=10)
+@settings(max_examples=30)
 @given(data=st.data(), dim=st.integers(1, 8), order=ORDERS, seed=SEEDS)
 def test_derivatives_of_densities(family, data, dim, order, seed):
     checks.check_derivatives(data.draw(DENSITIES[family](dim))(), order=order, seed=seed)
@@ -187,4 +187,5 @@ def test_float32_is_float64_rounded(make, seed, batch):
     b = hp.dimwise(double, t.double(), x.double(), order=2)
     for p, q in zip(a, b, strict=True):
         assert p.dtype == torch.float32 and q.dtype == torch.float64
-        torch.testing.assert_close(p.double(), q, rtol=1e-3, atol=1e-3)
+        # A few hundred roundings of 6e-8, in sums of terms of order ten.
+        torch.testing.assert_close(p.double(), q, rtol=1e-4, atol=1e-4)

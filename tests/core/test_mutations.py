@@ -250,8 +250,8 @@ def test_a_wrong_time_derivative_is_found():
 
 
 def test_samples_that_influence_one_another_are_found():
-    field = Changed(hp.HollowNet(3), lambda k, y: y - y.mean(0) if y.ndim > 1 and k == 1 else y)
-    with broken("order 1"):
+    field = Changed(Blind(), lambda k, y: y - y.mean(0).detach() if y.ndim > 1 and k == 0 else y)
+    with broken("the value at row 0 of a batch, alone"):
         checks.check_derivatives(field)
 
 
@@ -351,6 +351,11 @@ def test_state_that_is_not_saved_is_found():
 
     with broken("the value differs by"):
         checks.check_roundtrip(Forgetful(), make=Forgetful)
+
+
+def test_weights_that_do_not_load_are_found():
+    with broken("the saved weights of HollowNet do not load: (?s:.)*size mismatch"):
+        checks.check_roundtrip(hp.HollowNet(2), make=lambda: hp.HollowNet(3))
 
 
 def test_parameters_that_are_not_registered_are_found():

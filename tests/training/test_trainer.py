@@ -85,8 +85,23 @@ def test_the_best_weights_are_kept_and_the_start_competes():
 def test_early_stop():
     model = Line()
     fitted = trainer(model, [])
-    fitted.run([stage(model, validate=lambda: 1.0, stop=EarlyStop(every=10, patience=3))])
+    values = iter([1.0, *[2.0] * 100])
+    fitted.run([stage(model, validate=lambda: next(values), stop=EarlyStop(10, patience=3))])
     assert fitted.steps == 30
+
+
+@pytest.mark.parametrize(("tie", "kept_at"), [(0.0, 20), (0.15, 40), (0.5, 50)])
+def test_among_ties_the_latest_weights_are_kept(tie, kept_at):
+    model = Line()
+    values = iter([2.0, 1.5, 1.0, 1.2, 1.1, 1.3])
+    slopes = []
+
+    def validate():
+        slopes.append(model.slope.item())
+        return next(values)
+
+    trainer(model, []).run([stage(model, steps=50, validate=validate, tie=tie)])
+    assert model.slope.item() == slopes[kept_at // 10]
 
 
 @pytest.mark.parametrize("interrupt_at", [1, 7, 60, 230])

@@ -126,6 +126,7 @@ class SDEFit(Fit):
             batches=_batches(self.train_pairs, setting.batch, setting.late_batch),
             losses=losses,
             validate=validate,
+            tie=_one_nat(self.validation_pairs),
             optimiser=setting.optimiser,
             stop=setting.stop,
         )
@@ -169,6 +170,7 @@ class SDEFit(Fit):
             batches=_batches(self.train_points, setting.batch, setting.batch),
             losses=lambda batch, progress: {"density": _nll(density, batch)},
             validate=lambda: _mean(lambda rows: _nll(density, rows), self.validation_points),
+            tie=_one_nat(self.validation_points),
             optimiser=setting.optimiser,
             stop=setting.stop,
         )
@@ -193,6 +195,7 @@ class SDEFit(Fit):
             batches=_batches(self.train_points, setting.batch, setting.batch),
             losses=losses,
             validate=validate,
+            tie=_one_nat(self.validation_points),
             optimiser=setting.refine,
             stop=setting.stop,
         )
@@ -284,6 +287,11 @@ def _mean(loss: Callable[[Rows], Tensor], rows: Rows) -> float:
             part = type(rows)(*(column[start : start + _CHUNK] for column in rows))
             total += float(loss(part)) * len(part.t)
     return total / n
+
+
+def _one_nat(rows: Pairs | Points) -> float:
+    """The difference of mean NLL that makes one nat over all rows: less is no evidence."""
+    return 1 / len(rows.t)
 
 
 def _thin(rows: Rows) -> Rows:

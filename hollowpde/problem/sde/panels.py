@@ -161,7 +161,7 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         "Bars show where the data lie (not to scale): trust the curve where they stand."
         + ("" if fit.problem.autonomous else f" At t = {t:.3g}."),
         Axes(name, symbol, (low, high)),
-        [Bars("where the data lie", Role.DATA, edges, support), *lines],
+        [Bars("where the data lie", Role.DATA, edges, support, base=low_y), *lines],
     )
 
 
@@ -182,7 +182,13 @@ def _residual(fit: SDEFit) -> Chart:
         # Where next to nothing happens the equation is not tested by anything.
         seen = log_p > log_p.amax(1, keepdim=True) - 7
         z = _np(torch.where(seen, residual, torch.nan)).T
-        caption += "; blank where the density is below a thousandth of its peak."
+        # A few corners would take all the colours.
+        limit = np.nanquantile(np.abs(z), 0.98)
+        z = np.clip(z, -limit, limit)
+        caption += (
+            "; blank where the density is below a thousandth of its peak, and the strongest 2 % "
+            "drawn alike."
+        )
         axes = Axes("t", name)
         return Chart("Fokker-Planck residual", caption, axes, [
             Surface("residual", Role.RESIDUAL, times, grid, z, signed=True)
