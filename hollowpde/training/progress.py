@@ -27,7 +27,7 @@ class Progress:
         self.console, self.note = console, note
 
     def say(self, sentence: str) -> None:
-        self.console.print(sentence, highlight=False, markup=False)
+        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         self.note(sentence)
 
     @contextmanager
