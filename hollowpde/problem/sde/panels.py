@@ -137,6 +137,9 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
             marks.append(Points("true", Role.TRUTH, at, _np(truth_at(truth, points)[k][:, j])))
         fitted = _np(field(points.t, points.x)[:, j])
         marks.append(Points("fitted", Role.FIT, at, fitted))
+        if k == 1:
+            # From zero: a diffusion that hardly varies should look it.
+            axes = Axes(name, symbol, (low, high), (0.0, 1.1 * float(np.quantile(fitted, 0.995))))
         caption = f"{what} of {name} at held-out points; it may depend on the others too."
         return Chart(f"{what} of {name}", caption, axes, marks)
 
@@ -195,7 +198,7 @@ def _residual(fit: SDEFit) -> Chart:
         ])  # fmt: skip
     test = fit.split.test
     squared = _np(fokker_planck()(fields, test.t, test.x).square())
-    bins = [np.linspace(float(test.t.min()), float(test.t.max()), 21), np.linspace(low, high, 31)]
+    bins = [_time_bins(test), np.linspace(low, high, 31)]
     at = (_np(test.t), _np(test.x[:, 0]))
     total, *_ = np.histogram2d(*at, bins=bins, weights=squared)
     count, *_ = np.histogram2d(*at, bins=bins)
@@ -244,6 +247,15 @@ def _instants(data: Trajectories) -> list[tuple[float, Tensor]]:
     middle = (edges[1:] + edges[:-1]) / 2
     half = float(edges[1] - edges[0]) / 2
     return [(float(t), (data.t - t).abs() <= half) for t in middle]
+
+
+def _time_bins(data: Trajectories) -> Array:
+    """Edges of intervals of time: one around each, if there are few."""
+    times = _np(data.t.unique())
+    if len(times) > 2 * _FRAMES:
+        return np.linspace(times[0], times[-1], _FRAMES + 1)
+    middle = (times[1:] + times[:-1]) / 2
+    return np.array([2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]])
 
 
 def _common_times(data: Trajectories, length: int) -> Array:
