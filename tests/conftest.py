@@ -2,26 +2,13 @@
 
 import contextlib
 import os
-from pathlib import Path
 
 import pytest
 import torch
 
 import hollowpde as hp
 from hollowpde.problem import find_problem
-
-PROBLEMS = Path(__file__).parents[1] / "problems"
-
-# Settings under which a fit takes seconds and learns little.
-QUICK = (
-    "transition.optimiser.steps=60",
-    "transition.stop.every=20",
-    "density.components=1,2",
-    "density.optimiser.steps=40",
-    "density.stop.every=20",
-    "density.refine.steps=40",
-    "data.paths=100",
-)
+from tests.quick import PROBLEMS, QUICK
 
 
 @pytest.fixture(scope="session", autouse=True)

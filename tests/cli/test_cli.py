@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import PROBLEMS, QUICK
+from tests.quick import PROBLEMS, QUICK
 
 OU = str(PROBLEMS / "ou_process.py")
 

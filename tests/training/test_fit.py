@@ -15,7 +15,7 @@ import hollowpde as hp
 from hollowpde.problem import find_problem
 from hollowpde.training import make_report
 from hollowpde.training.run import FILES
-from tests.conftest import PROBLEMS, QUICK
+from tests.quick import PROBLEMS, QUICK
 
 OU = str(PROBLEMS / "ou_process.py")
 
