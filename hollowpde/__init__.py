@@ -36,7 +36,7 @@ from hollowpde.problem import (
     register,
 )
 from hollowpde.residuals import Residual, fokker_planck
-from hollowpde.training import Run, fit, load
+from hollowpde.runs import Run, fit, load
 
 __version__ = "0.1.0"
 

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from hollowpde.training.run import write_whole
+from hollowpde.files import write_whole
 
 
 def interleaved(alternatives: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:

@@ -45,6 +45,9 @@ def main() -> None:
     except HollowPDEError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; --resume goes on from here", file=sys.stderr)
+        print("interrupted; a fit that had begun goes on with --resume", file=sys.stderr)
         sys.exit(130)

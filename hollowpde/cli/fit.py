@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
-from hollowpde import training
+from hollowpde import runs
 from hollowpde.errors import InputError, nearest
 from hollowpde.problem import find_problem
 
@@ -29,7 +29,7 @@ def fit(
         int | None, typer.Option(help="Of the split, the weights and the batches [0].")
     ] = None,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64 [float32].")] = None,
     threads: Annotated[
         int, typer.Option(help="Of one operation; small networks gain nothing from more.", min=1)
     ] = 1,
@@ -39,17 +39,17 @@ def fit(
     ] = False,
 ) -> None:
     """Fit a problem and write a run directory with the weights, the figures and a page."""
-    if dtype not in _DTYPES:
+    if dtype is not None and dtype not in _DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: {nearest(dtype, _DTYPES)}")
     torch.set_num_threads(threads)
     problem, path = find_problem(file)
-    training.fit(
+    runs.fit(
         problem,
         out,
         overrides=settings or (),
         seed=seed,
         device=device,
-        dtype=_DTYPES[dtype],
+        dtype=None if dtype is None else _DTYPES[dtype],
         resume=resume,
         source=path,
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hollowpde.errors import InputError, nearest
-from hollowpde.training.run import write_whole
+from hollowpde.files import write_whole
 
 
 def new(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hollowpde import training
+from hollowpde import runs
 
 
 def report(
@@ -17,4 +17,4 @@ def report(
     ] = False,
 ) -> None:
     """Make report.html of a finished run anew."""
-    typer.echo(f"page: {training.make_report(run, trust)}")
+    typer.echo(f"page: {runs.make_report(run, trust)}")

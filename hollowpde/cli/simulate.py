@@ -9,18 +9,18 @@ import pandas as pd
 import torch
 import typer
 
-from hollowpde import training
+from hollowpde import runs
 from hollowpde.data import simulate as simulate_sde
 from hollowpde.errors import InputError
-from hollowpde.training.run import write_whole
+from hollowpde.files import write_whole
 
 
 def simulate(
     run: Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN")],
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("paths.csv"),
     paths: Annotated[int, typer.Option(help="How many paths.")] = 100,
-    start: Annotated[float, typer.Option(help="First time.")] = 0.0,
-    stop: Annotated[float, typer.Option(help="Last time.")] = 1.0,
+    start: Annotated[float | None, typer.Option(help="First time [that of the data].")] = None,
+    stop: Annotated[float | None, typer.Option(help="Last time [that of the data].")] = None,
     points: Annotated[int, typer.Option(help="Observations of each path.")] = 101,
     seed: Annotated[int, typer.Option(help="Of starts and noise.")] = 0,
     trust: Annotated[
@@ -30,15 +30,23 @@ def simulate(
     """Simulate paths of a fitted SDE, started from the fitted density, into a CSV file."""
     if out.exists():
         raise InputError(f"out: {str(out)!r} exists: choose another file.")
+    if not out.resolve().parent.is_dir():
+        raise InputError(f"out: the folder {str(out.parent)!r} does not exist.")
+    if paths < 1:
+        raise InputError(f"paths must be at least 1, but is {paths}.")
+    fitted = runs.load(run, trust)
+    low, high = fitted.density.interval
+    start, stop = low if start is None else start, high if stop is None else stop
     if points < 2 or not stop > start:
         raise InputError(
             f"points must be at least 2 and stop after start, but they are {points}, {start:g} "
             f"and {stop:g}."
         )
-    fitted = training.load(run, trust)
     generator = torch.Generator().manual_seed(seed)
     x0 = fitted.density.sample(start, paths, generator)
-    data = simulate_sde(fitted.sde, x0, torch.linspace(start, stop, points), paths, seed)
+    data = simulate_sde(
+        fitted.sde, x0, torch.linspace(start, stop, points, dtype=torch.float64), paths, seed
+    )
     table = pd.DataFrame({"path": data.path.numpy(), "t": data.t.numpy()})
     for name, column in zip(data.names, data.x.T, strict=True):
         table[name] = column.numpy()

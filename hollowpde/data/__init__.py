@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from hollowpde.data.simulate import SDE, Simulated, check_sde, simulate
+from hollowpde.data.simulate import SDE, Integrator, Simulated, check_sde, simulate
 from hollowpde.data.standardise import Points, Standardisation
 from hollowpde.data.trajectories import Pairs, Split, Trajectories
 
@@ -16,6 +16,7 @@ class Data(Protocol):
 __all__ = [
     "SDE",
     "Data",
+    "Integrator",
     "Pairs",
     "Points",
     "Simulated",

@@ -105,25 +105,14 @@ def simulate(
         )
     generator = torch.Generator().manual_seed(seed)
     y = _starts(x0, paths, generator)
-    # Times in double precision, whatever y is in: rounded to single, a step ends just short of
-    # its interval and leaves a sliver, for which torchsde refines its tree of noise to no end.
-    times = times.to(y.device, torch.float64)
-    check_sde(sde, times[0], y)
+    times = times.to(torch.float64)
+    check_sde(sde, times[0].to(y.dtype), y)
     gaps = times.diff()
     longest = float(gaps.min()) / _STEPS_PER_INTERVAL if step is None else step
     if not longest > 0:
         raise InputError(f"step must be positive, but is {step}.")
     method = method or "srk"
-    noise = torchsde.BrownianInterval(
-        t0=times[0],
-        t1=times[-1],
-        size=tuple(y.shape),
-        dtype=y.dtype,
-        device=y.device,
-        entropy=seed,
-        dt=longest,
-        levy_area_approximation="space-time" if method == "srk" else "none",
-    )
+    integrator = Integrator(sde, y, float(times[0]), float(times[-1]), seed, longest, method)
     log.info(
         "simulating %d paths at %d times by torchsde (%s, internal step at most %g)",
         paths, len(times), method, longest,
@@ -133,10 +122,7 @@ def simulate(
     console = Console(stderr=True)
     quiet = not console.is_terminal or y.numel() * float(times[-1] - times[0]) / longest < 1e6
     for k in track(range(len(gaps)), "simulating", console=console, disable=quiet, transient=True):
-        gap = float(gaps[k])
-        # A step a rounding error too long, so that no sliver is left at the end of the interval.
-        dt = gap / math.ceil(gap / longest - 1e-6) * (1 + 1e-6)
-        y = torchsde.sdeint(sde, y, times[k : k + 2], bm=noise, method=method, dt=dt)[-1]
+        y = integrator.advance(y, float(times[k]), float(times[k + 1]))
         if not torch.isfinite(y).all():
             raise InputError(
                 f"sde: {int((~torch.isfinite(y)).any(-1).sum())} of {paths} paths are not finite "
@@ -144,7 +130,74 @@ def simulate(
                 "and g there."
             )
         observed.append(y)
-    return Trajectories.from_dense(times.to(y.dtype), torch.stack(observed, dim=1))
+    return Trajectories.from_dense(times, torch.stack(observed, dim=1))
+
+
+class Integrator:
+    """Carries a batch of paths of an SDE from one time to the next, by torchsde.
+
+    Arguments:
+        sde: in the torchsde protocol.
+        like: a tensor of the shape, dtype and device of the paths, `(paths, d)`.
+        start, stop: between which paths will be carried.
+        seed: of the noise.
+        longest: the longest step.
+        method: a torchsde method.
+
+    Raises:
+        InputError: torchsde does not take the method.
+    """
+
+    def __init__(
+        self,
+        sde: SDE,
+        like: Tensor,
+        start: float,
+        stop: float,
+        seed: int,
+        longest: float,
+        method: str,
+    ) -> None:
+        self.sde, self.longest, self.method = _InDtype(sde, like.dtype), longest, method
+        # Times in double precision, whatever the paths are in: rounded to single, a step ends
+        # just short of its interval and leaves a sliver, for which torchsde refines its tree of
+        # noise to no end.
+        self.noise = torchsde.BrownianInterval(
+            t0=start,
+            t1=stop,
+            size=tuple(like.shape),
+            dtype=like.dtype,
+            device=like.device,
+            entropy=seed,
+            dt=longest,
+            levy_area_approximation="space-time" if method == "srk" else "none",
+        )
+
+    def advance(self, y: Tensor, start: float, stop: float) -> Tensor:
+        """The paths y at `stop`, from those at `start`, in equal steps."""
+        steps = math.ceil((stop - start) / self.longest - 1e-6)
+        # A step a rounding error too long, so that no sliver is left at the end of the interval.
+        dt = (stop - start) / steps * (1 + 1e-6)
+        times = torch.tensor([start, stop], dtype=torch.float64, device=y.device)
+        try:
+            paths = torchsde.sdeint(self.sde, y, times, bm=self.noise, method=self.method, dt=dt)
+        except ValueError as error:
+            raise InputError(f"torchsde refuses: {error}") from error
+        return paths[-1]
+
+
+class _InDtype:
+    """An SDE whose f and g get the time in the dtype of the state."""
+
+    def __init__(self, sde: SDE, dtype: torch.dtype) -> None:
+        self.sde, self.dtype = sde, dtype
+        self.noise_type, self.sde_type = sde.noise_type, sde.sde_type
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.sde.f(t.to(self.dtype), y)
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.sde.g(t.to(self.dtype), y)
 
 
 def check_sde(sde: Any, t: Tensor, y: Tensor, name: str = "sde") -> None:

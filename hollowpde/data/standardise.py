@@ -23,7 +23,8 @@ class Standardisation(nn.Module):
     r"""The change of units `z = (x - shift) / scale`, `tau = (t - t_shift) / t_scale`.
 
     The observed times become [-1, 1] and every coordinate gets mean 0 and variance 1. The numbers
-    are kept, and the subtraction is done, in float64: time stamps of 1e9 seconds lose nothing.
+    are kept, and the subtraction is done, in float64, so that time stamps of 1e9 seconds lose
+    nothing (if they are given in float64).
     """
 
     shift: Tensor
@@ -63,6 +64,11 @@ class Standardisation(nn.Module):
         return ((t.to(self.t_shift) - self.t_shift) / self.t_scale).to(dtype)
 
     def state(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        if x.shape[-1] != len(self.shift):
+            raise InputError(
+                f"x must have {len(self.shift)} columns, the dimension of the data, but has shape "
+                f"{tuple(x.shape)}."
+            )
         return ((x.to(self.shift) - self.shift) / self.scale).to(dtype)
 
     def pairs(self, data: Trajectories, dtype: torch.dtype) -> Pairs:

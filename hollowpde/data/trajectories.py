@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,13 +39,14 @@ class Trajectories:
     Ragged: paths may differ in length and in their times.
 
     Arguments:
-        t: times, `(M,)`.
+        t: times, `(M,)`, tensor or array. Large time stamps belong in float64.
         x: states, `(M, d)`, finite.
-        path: the number of the path of each row, `(M,)`.
+        path: the number of the path of each row, `(M,)`, integers.
         names: a name for each coordinate; `x1..xd` by default.
 
     Raises:
-        InputError: shapes differ, values are not finite, rows are unsorted or times repeat.
+        InputError: shapes or types are wrong, values are not finite, rows are unsorted, or times
+            repeat.
 
     Example:
         >>> times = torch.tensor([0.0, 1.0, 0.0, 0.5, 1.5])
@@ -60,6 +63,17 @@ class Trajectories:
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
+        for name in ("t", "x", "path"):
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)))
+        for name, column in (("t", self.t), ("x", self.x)):
+            if not column.is_floating_point():
+                raise InputError(
+                    f"{name} must be floating-point, but is {column.dtype}: use {name}.double()."
+                )
+        if self.path.is_floating_point() or self.path.is_complex():
+            raise InputError(
+                f"path must hold integers, but is {self.path.dtype}: use path.long()."
+            )
         if self.x.ndim != 2 or not len(self.x):
             raise InputError(
                 f"x must have shape (M, d) with M > 0, but has {tuple(self.x.shape)}."
@@ -127,11 +141,16 @@ class Trajectories:
         lengths = self.path.unique_consecutive(return_counts=True)[1].tolist()
         yield from zip(self.t.split(lengths), self.x.split(lengths), strict=True)
 
-    def starts(self) -> Trajectories:
-        """The first observation of each path."""
-        first = torch.ones(len(self), dtype=torch.bool)
-        first[1:] = self.path[1:] != self.path[:-1]
-        return self.select(first)
+    def double(self) -> Trajectories:
+        """The same in double precision."""
+        return Trajectories(self.t.double(), self.x.double(), self.path, self.names)
+
+    def fingerprint(self) -> str:
+        """A hash of all values."""
+        digest = hashlib.sha256()
+        for column in (self.t, self.x, self.path):
+            digest.update(np.ascontiguousarray(column.cpu().numpy()).tobytes())
+        return digest.hexdigest()
 
     def select(self, rows: Tensor) -> Trajectories:
         """The rows that a mask or index picks."""
@@ -150,7 +169,8 @@ class Trajectories:
         held = [max(1, round(fraction * n)) for fraction in fractions[1:]]
         if n - sum(held) < 1:
             raise InputError(
-                f"data must hold at least 3 paths, to fit, to validate and to test, but holds {n}."
+                f"data must hold enough paths to fit, to validate and to test (at least 3), but "
+                f"{n} paths are dealt as {fractions}."
             )
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
         part = torch.zeros(n, dtype=torch.long)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hollowpde.errors import InputError
 from hollowpde.problem.panel import Panel
 from hollowpde.problem.stage import Stage
 
@@ -23,6 +25,10 @@ class Compute:
     seed: int = 0
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be a non-negative integer, but is {self.seed}.")
 
 
 class Fit(ABC):
@@ -40,6 +46,10 @@ class Fit(ABC):
         A resumed fit asks for all of them again with the model already restored, so decisions
         between stages must be kept in the model.
         """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of the data, by which a resumed fit knows that they are the same."""
 
     @abstractmethod
     def metrics(self) -> Metrics:
@@ -63,6 +73,13 @@ class Problem(ABC):
     """
 
     name: str
+
+    def __post_init__(self) -> None:
+        # It becomes a folder, and a word on the command line.
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise InputError(
+                f"name must be letters, digits, '_', '-' and '.', but is {self.name!r}."
+            )
 
     @abstractmethod
     def begin(self, compute: Compute) -> Fit:

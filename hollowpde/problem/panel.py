@@ -6,7 +6,7 @@ same colour on every panel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -141,8 +141,3 @@ class Table:
 
 
 Panel = Chart | Film | Table
-
-
-def key_value_table(title: str, caption: str, values: Mapping[str, str | float | int]) -> Table:
-    """A table of names and values."""
-    return Table(title, caption, ("name", "value"), [(k, v) for k, v in values.items()])

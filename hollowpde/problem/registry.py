@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,11 +55,23 @@ def load_problems(path: str | Path) -> dict[str, Problem]:
         raise InputError(f"no problem file at {str(path)!r}: check the path.")
     if path.suffix != ".py":
         raise InputError(f"{str(path)!r} is not a Python file: a problem file ends in .py.")
+    with _importable(path.resolve().parent):
+        return run_problem_file(path, path.read_bytes())
+
+
+def run_problem_file(path: Path, code: bytes) -> dict[str, Problem]:
+    """Run the code of a problem file and return what it registers, by name.
+
+    The code is given, so that what is run is what was looked at; `path` is what errors name.
+    """
     registry: dict[str, Problem] = {}
     token = _loading.set(registry)
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module
     try:
-        with _importable(path.resolve().parent):
-            runpy.run_path(str(path), run_name=path.stem)
+        exec(compile(code, str(path), "exec"), module.__dict__)
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
     except SyntaxError as error:
@@ -67,11 +79,13 @@ def load_problems(path: str | Path) -> dict[str, Problem]:
             f"{path.name}, line {error.lineno}: not valid Python ({error.msg})."
         ) from error
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{path.name} raised {type(error).__name__}{_where(error, path)}: {error}"
-        ) from error
+        raise InputError(f"{path.name} raised {_named(error, path)}") from error
     finally:
         _loading.reset(token)
+        if before is None:
+            del sys.modules[path.stem]
+        else:
+            sys.modules[path.stem] = before
     if not registry:
         raise InputError(
             f"{path.name} registers no problem: call hp.register(hp.SDEProblem(...)) in it."
@@ -87,7 +101,10 @@ def find_problem(reference: str) -> tuple[Problem, Path]:
     Raises:
         InputError: an unknown name, or several problems to choose from.
     """
-    file, _, name = reference.partition(":") if reference.count(":") == 1 else (reference, "", "")
+    # A path may hold colons of its own.
+    file, colon, name = reference.rpartition(":")
+    if not colon or Path(reference).is_file():
+        file, name = reference, ""
     path = Path(file)
     problems = load_problems(path)
     if name:
@@ -112,12 +129,13 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _where(error: BaseException, path: Path) -> str:
-    """The line of the problem file in which an error arose."""
+def _named(error: BaseException, path: Path) -> str:
+    """An error with the line of the problem file in which it arose."""
     line = None
     trace = error.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).name == path.name:
+        if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    return "" if line is None else f" in line {line}"
+    where = "" if line is None else f" in line {line}"
+    return f"{type(error).__name__}{where}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.errors import InputError
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed for one purpose: what is drawn for one does not depend on, or repeat, another's.
+
+    >>> derived_seed(0, "a") != derived_seed(0, "b")
+    True
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,9 @@ class Adam:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, but is {getattr(self, name)}.")
+        for name in ("final", "averaging"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must lie in [0, 1], but is {getattr(self, name)}.")
         if self.steps < 0 or self.warmup < 0:
             raise InputError(
                 f"steps and warmup must not be negative, but are {self.steps} and {self.warmup}."
@@ -69,8 +83,8 @@ class EarlyStop:
 class Stage:
     """One optimisation: its parameters, where batches come from, and what is made small.
 
-    The weights that validate best are kept, the latest among those that tie; those that the
-    stage starts from compete too, so no stage makes its own validation value worse.
+    The weights that validate best are kept, the latest among those that tie. Those that the stage
+    starts from compete too: no stage makes its own validation value worse by more than a tie.
 
     Arguments:
         name: unique within a fit; resuming goes by it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -14,6 +13,7 @@ from typing import TypeGuard, assert_never
 import plotly.io
 from plotly.offline import get_plotlyjs
 
+from hollowpde.files import write_whole
 from hollowpde.problem.panel import Arrows, Chart, Film, Mark, Panel, Role, Surface, Table
 from hollowpde.report import theme
 from hollowpde.report.checks import check
@@ -61,12 +61,7 @@ def write_page(
         InputError: a panel cannot be drawn.
     """
     page = render_page(title, subtitle, panels, facts, headlines)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, lambda file: file.write_text(page, encoding="utf-8", newline="\n"))
 
 
 def render_page(

@@ -1,5 +1,17 @@
-"""Training: stages, checkpoints, run directories."""
+"""Training: the trainer, its progress and history, and the run directory."""
 
-from hollowpde.training.fit import Run, fit, load, make_report
+from hollowpde.training.history import Row, loss_charts
+from hollowpde.training.progress import Progress
+from hollowpde.training.run import FILES, RunDirectory, environment
+from hollowpde.training.trainer import State, Trainer
 
-__all__ = ["Run", "fit", "load", "make_report"]
+__all__ = [
+    "FILES",
+    "Progress",
+    "Row",
+    "RunDirectory",
+    "State",
+    "Trainer",
+    "environment",
+    "loss_charts",
+]

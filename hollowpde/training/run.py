@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import platformdirs
 import torch
 
 from hollowpde.errors import InputError
+from hollowpde.files import write_whole
 from hollowpde.problem.settings import Plain
 
 FILES = {
@@ -29,7 +28,7 @@ FILES = {
     "metrics.json": "the figures of the fit on held-out data",
     "checkpoint.pt": "weights and the state of training",
     "report.html": "the page: open it in a browser",
-    "log.txt": "what was printed",
+    "log.txt": "how the fit went, stage by stage",
 }
 
 
@@ -83,7 +82,7 @@ class RunDirectory:
             log.write(f"{stamp}  {sentence}\n")
 
     def write_json(self, name: str, data: Plain) -> None:
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_whole(self / name, lambda file: file.write_text(text, encoding="utf-8"))
 
     def read_json(self, name: str) -> Any:
@@ -115,17 +114,21 @@ class RunDirectory:
             raise InputError(f"{str(path)!r} is not a readable checkpoint: {error}") from error
         return state
 
-    def copy_problem(self, source: Path) -> None:
+    def keep_problem(self, code: bytes) -> None:
         """Keep the problem file, and remember that this user has run it."""
-        text = source.read_bytes()
-        write_whole(self / "problem.py", lambda file: file.write_bytes(text))
-        _trust(_hash(text))
+        write_whole(self / "problem.py", lambda file: file.write_bytes(code))
+        _trust(_hash(code))
 
-    def trusted_problem(self, trust: bool) -> Path:
-        """The copy of the problem file, if running it is allowed.
+    def holds_other_problem(self, code: bytes | None) -> bool:
+        """Whether the run was made from another version of the problem file."""
+        kept = self / "problem.py"
+        return code is not None and kept.is_file() and kept.read_bytes() != code
+
+    def trusted_problem(self, trust: bool) -> tuple[Path, bytes]:
+        """The copy of the problem file and the code in it, if running that code is allowed.
 
         Raises:
-            InputError: there is none, or it is not a file that this user's own fits have run.
+            InputError: there is none, or it is not code that this user's own fits have run.
         """
         path = self / "problem.py"
         if not path.is_file():
@@ -133,25 +136,13 @@ class RunDirectory:
                 f"{str(self.path)!r} has no problem.py, because the problem was declared in "
                 "Python: pass it, as in hp.load(run, problem=problem)."
             )
-        if not trust and _hash(path.read_bytes()) not in _trusted():
+        code = path.read_bytes()
+        if not trust and _hash(code) not in _trusted():
             raise InputError(
                 f"{str(path)!r} is code that no fit of yours has run: read it, then allow it "
                 "with trust=True (--trust)."
             )
-        return path
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, then put it in place: it is never seen half-written."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return path, code
 
 
 def environment(seed: int, device: str) -> dict[str, Plain]:
@@ -209,9 +200,3 @@ def _trust(digest: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         text = "\n".join(sorted(known | {digest})) + "\n"
         write_whole(file, lambda f: f.write_text(text, encoding="utf-8"))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

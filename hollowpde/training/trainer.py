@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import signal
 import threading
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.errors import TrainingError
-from hollowpde.problem.stage import Stage
+from hollowpde.problem.stage import Stage, derived_seed
 from hollowpde.training.history import Row
 from hollowpde.training.progress import Progress
 
@@ -77,9 +76,13 @@ class Trainer:
                     self._current = None
                 self._run_stage(running, interrupted)
                 self.done.append(stage.name)
-                self.save(self.state(None))
+                self.save(self.state())
+            # Once more, with what was decided after the last stage.
+            self.save(self.state())
+            if interrupted.is_set():
+                raise KeyboardInterrupt
 
-    def state(self, running: _Running | None) -> State:
+    def state(self, running: _Running | None = None) -> State:
         """Everything that a resumed run needs, as plain data and tensors."""
         return {
             "model": self.model.state_dict(),
@@ -145,7 +148,7 @@ class _Running:
         self.stage = stage
         self.parameters: list[Tensor] = [p for p in stage.module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=stage.optimiser.lr, fused=True)
-        self.generator = torch.Generator().manual_seed(_stage_seed(seed, stage.name))
+        self.generator = torch.Generator().manual_seed(derived_seed(seed, stage.name))
         self.step = 0
         self.checks_since_best = 0
         self.best = Best()
@@ -206,8 +209,10 @@ class _Running:
         current = [p.detach().clone() for p in self.parameters]
         with torch.no_grad():
             torch._foreach_copy_(self.parameters, self.average)
-            yield
-            torch._foreach_copy_(self.parameters, current)
+            try:
+                yield
+            finally:
+                torch._foreach_copy_(self.parameters, current)
 
     def keep_best(self) -> None:
         self.stage.module.load_state_dict(self.best.weights)
@@ -262,9 +267,3 @@ def between_steps() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stage_seed(seed: int, name: str) -> int:
-    """A seed for each stage, so that leaving one out does not change the next."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")

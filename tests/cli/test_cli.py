@@ -108,6 +108,12 @@ BAD = {
     ),
     "misspelt key": ({}, ("transition.bach=3",), "did you mean 'batch'"),
     "wrong type": ({}, ("transition.batch=many",), "transition.batch must be an integer"),
+    "no batch": ({}, ("transition.batch=0",), "batch must be at least 1"),
+    "negative seed": ({}, ("--seed", "-1"), "seed must be a non-negative integer"),
+    "method": (
+        {"data": "hp.Simulated(OU('diagonal'), torch.zeros(1), times, 9, method='foo')"},
+        (), "torchsde refuses",
+    ),
     "bad value": ({}, ("transition.optimiser.lr=-1",), "lr must be positive"),
     "NaN": ({"more": "paths[3, 2] = float('nan')"}, (), "x must be finite, but 1 of its"),
     "shapes of data": ({"more": "times = times[:4]"}, (), r"x must have shape (paths, T, d)"),

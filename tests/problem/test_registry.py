@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import hollowpde as hp
 from hollowpde.problem import find_problem
@@ -82,3 +83,19 @@ def test_a_failed_file_leaves_no_registry_behind(write):
 def test_a_problem_file_runs_as_a_script(write):
     file = write("hp.register(problem('a'))")
     assert subprocess.run([sys.executable, str(file)], check=False).returncode == 0
+
+
+def test_paths_with_colons(write):
+    folder = write("").parent / "a:b"
+    folder.mkdir()
+    file = folder / "some.py"
+    file.write_text(HEAD + "hp.register(problem('x'))")
+    assert find_problem(str(file))[0].name == "x"
+    assert find_problem(f"{file}:x")[0].name == "x"
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "a/b", ".hidden", "a b"])
+def test_names_that_make_no_folder(name):
+    data = hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(10, 3, 1))
+    with pytest.raises(hp.InputError, match="name must be letters"):
+        hp.SDEProblem(name=name, data=data)

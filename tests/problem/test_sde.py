@@ -1,6 +1,7 @@
 """Figures and units of SDE problems, against independent ways to the same numbers."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from hollowpde.data import Standardisation
 from hollowpde.operators import Field
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.metrics import (
+    Resimulated,
     _ks_distances,
     errors_against_truth,
     marginal_ks_ratio,
@@ -109,12 +111,12 @@ def test_the_worst_dimension():
 
 
 def test_a_truth_of_the_wrong_shape_is_named():
-    class Wrong(OU):
+    class Misshapen(OU):
         def g(self, t, y):
             return torch.ones(3)
 
     with pytest.raises(hp.InputError, match=r"truth.g must return the shape \(200, 1\)"):
-        truth_at(Wrong(), paths())
+        truth_at(Misshapen(), paths())
 
 
 def test_the_residual_vanishes_on_the_true_equation_and_only_there():
@@ -132,13 +134,26 @@ def test_ks_distances_are_those_of_scipy():
     assert np.allclose(_ks_distances(values, labels), expected, atol=1e-6)
 
 
+def as_pairs(walk):
+    """Walks (1 + replicates, paths, times, d), the first observed, as rows to compare."""
+    replicates, n, length, d = walk.shape
+    rows = walk.reshape(replicates, n * length, d)
+    return Resimulated(
+        path=torch.arange(n).repeat_interleave(length),
+        window=torch.arange(length).repeat(n),
+        times=torch.arange(length) + 1.0,
+        observed=rows[0],
+        simulated=rows[1:],
+    )
+
+
 def test_the_ks_ratio_is_calibrated():
     """With no difference it exceeds 1 in about one case of twenty."""
     generator = torch.Generator().manual_seed(0)
     above = 0
     for seed in range(100):
         walk = torch.randn(5, 40, 6, 2, generator=generator).cumsum(2)
-        above += marginal_ks_ratio([(walk[0], walk[1:])], seed) > 1
+        above += marginal_ks_ratio(as_pairs(walk), seed) > 1
     assert 1 <= above <= 12  # outside with probability .01
 
 
@@ -146,20 +161,80 @@ def test_the_ks_ratio_sees_a_difference_in_one_dimension_at_one_time():
     generator = torch.Generator().manual_seed(0)
     walk = torch.randn(5, 200, 6, 2, generator=generator).cumsum(2)
     walk[0, :, 3, 1] += 1.5
-    assert marginal_ks_ratio([(walk[0], walk[1:])], 0) > 1.3
+    assert marginal_ks_ratio(as_pairs(walk), 0) > 1.3
+
+
+def test_a_handful_of_paths_does_not_hide_what_many_show():
+    generator = torch.Generator().manual_seed(0)
+    walk = torch.randn(5, 200, 3, 1, generator=generator).cumsum(2)
+    walk[0, :, 1] += 1.0
+    pairs = as_pairs(walk)
+    odd = replace(
+        pairs,
+        path=torch.cat([pairs.path, torch.tensor([200])]),
+        window=torch.cat([pairs.window, torch.tensor([3])]),
+        times=torch.arange(4.0),
+        observed=torch.cat([pairs.observed, torch.zeros(1, 1)]),
+        simulated=torch.cat([pairs.simulated, torch.ones(4, 1, 1)], dim=1),
+    )
+    assert marginal_ks_ratio(odd, 0) > 1.3
+
+
+class Wrong(OU):
+    def f(self, t, y):
+        return -y + 1.5
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_resimulation_tells_a_wrong_drift_from_the_right_one(irregular):
+    """On common times, and with times and starts of each path's own."""
+    n = 120
+    if irregular:
+        # Each path is a stretch of a finely simulated one, seen at random times.
+        fine = hp.simulate(OU(), torch.tensor([2.0]), torch.linspace(0, 2, 201), n, seed=4)
+        generator = torch.Generator().manual_seed(0)
+        rows = []
+        for k in range(n):
+            start = int(torch.randint(60, (1,), generator=generator))
+            seen = torch.randperm(140, generator=generator)[:8].sort().values + start
+            rows.append(seen + 201 * k)
+        data = fine.select(torch.cat(rows))
+    else:
+        data = paths(n, seed=4)
+    assert marginal_ks_ratio(resimulate(OU(), data, seed=4), 0) < 1.1
+    assert marginal_ks_ratio(resimulate(Wrong(), data, seed=4), 0) > 1.5
 
 
 def test_resimulated_paths_start_where_the_observed_do():
     ragged = hp.Trajectories(
         torch.tensor([0.0, 1.0, 2.0, 0.5, 1.0, 0.0, 1.0, 2.0, 0.0]),
-        torch.randn(9, 1),
+        torch.tensor([[5.0], [0.0], [0.0], [9.0], [0.0], [7.0], [0.0], [0.0], [1.0]]),
         torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3]),
     )
-    groups = resimulate(OU(), ragged, seed=0)
-    assert [tuple(observed.shape) for observed, _ in groups] == [(2, 3, 1), (1, 2, 1)]
-    for observed, simulated in groups:
-        assert torch.equal(simulated[:, :, 0], observed[:, 0].expand_as(simulated[:, :, 0]))
-        assert not torch.equal(simulated[0, :, 1], simulated[1, :, 1])
+
+    class Still(OU):
+        def f(self, t, y):
+            return torch.zeros_like(y)
+
+        def g(self, t, y):
+            return torch.zeros_like(y)
+
+    pairs = resimulate(Still(), ragged, seed=0)
+    assert pairs.path.tolist() == [0, 0, 1, 2, 2]
+    assert pairs.times[pairs.window].tolist() == [1, 2, 1, 1, 2]
+    for simulated in pairs.simulated:
+        assert simulated[:, 0].tolist() == [5, 5, 9, 7, 7]
+    moving = resimulate(OU(), ragged, seed=0).simulated
+    assert not torch.equal(moving[0], moving[1])
+
+
+def test_resimulation_does_not_repeat_the_noise_of_the_data():
+    """With the same seed for data and fit, as by default."""
+    data = hp.simulate(OU(), torch.zeros(1), torch.tensor([0.0, 1.0]), 300, seed=0)
+    pairs = resimulate(OU(), data, seed=0)
+    for simulated in pairs.simulated:
+        both = torch.stack([pairs.observed[:, 0], simulated[:, 0]])
+        assert abs(torch.corrcoef(both)[0, 1].item()) < 0.2
 
 
 def test_units():
@@ -228,3 +303,55 @@ def test_components_are_chosen_by_held_out_likelihood(tmp_path):
         "density.optimiser.steps=200", "density.refine.steps=0",
     ])  # fmt: skip
     assert run.metrics["components"] == 2
+
+
+def test_time_stamps_irregular_times_and_short_paths(tmp_path):
+    """Seconds since 1970, every path with times of its own, some seen once only."""
+    generator = torch.Generator().manual_seed(0)
+    t, x, path = [], [], []
+    for k in range(60):
+        length = 1 if k % 7 == 0 else 5
+        start = 100.0 * torch.rand(1, generator=generator, dtype=torch.float64)
+        gaps = 20.0 + 100.0 * torch.rand(length, generator=generator, dtype=torch.float64)
+        t.append(1.7e9 + start + gaps.cumsum(0))
+        x.append(torch.randn(length, 2, generator=generator).cumsum(0))
+        path.append(torch.full((length,), k))
+    data = hp.Trajectories(torch.cat(t), torch.cat(x), torch.cat(path))
+    problem = hp.SDEProblem(name="stamps", data=data)
+    quick = [q for q in QUICK if not q.startswith("data")]
+    run = hp.fit(problem, tmp_path / "run", overrides=quick)
+    assert all(math.isfinite(v) for v in run.metrics.values())
+    at = 1.7e9 + torch.tensor([100.0, 150.0, 300.0], dtype=torch.float64)
+    log_p = run.density.log_prob(at, torch.zeros(3, 2, dtype=torch.float64))
+    assert len(log_p.unique()) == 3
+    with pytest.raises(hp.InputError, match="x must have 2 columns"):
+        run.sde.f(1.7e9, torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            lambda: hp.Trajectories.from_dense(torch.arange(3), torch.randn(5, 3, 1)),
+            "t must be fl",
+        ),
+        (
+            lambda: hp.Trajectories(torch.rand(9), torch.randn(9, 1), torch.arange(9)),
+            "has two obs",
+        ),
+    ],
+)
+def test_data_that_cannot_be_fitted(data, message, tmp_path):
+    with pytest.raises(hp.InputError, match=message):
+        hp.fit(hp.SDEProblem(name="bad", data=data()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_few_paths_and_no_refinement_make_a_run_that_loads(tmp_path):
+    data = hp.Trajectories.from_dense(torch.arange(4.0), torch.randn(3, 4, 1))
+    problem = hp.SDEProblem(name="few", data=data)
+    quick = [q for q in QUICK if not q.startswith(("data", "density.refine"))]
+    run = hp.fit(problem, tmp_path / "run", overrides=[*quick, "density.refine.steps=0"])
+    loaded = hp.load(tmp_path / "run", problem=hp.override(problem, ["density.components=1,2"]))
+    assert torch.equal(loaded.density.score(0.5, torch.zeros(1, 1)),
+                       run.density.score(0.5, torch.zeros(1, 1)))  # fmt: skip

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import torchsde
 
 import hollowpde as hp
 from hollowpde.problem import find_problem
-from hollowpde.training import make_report
+from hollowpde.runs import make_report
 from hollowpde.training.run import FILES
 from tests.quick import PROBLEMS, QUICK
 
@@ -144,7 +146,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(quick_run, tmp_path, monke
 
 def test_resume_refuses_other_settings(quick_run):
     problem, _ = find_problem(OU)
-    with pytest.raises(hp.InputError, match="settings are not those of the run"):
+    with pytest.raises(hp.InputError, match="are not those of the run"):
         hp.fit(problem, quick_run.path, overrides=["transition.batch=17"], resume=True)
     with pytest.raises(hp.InputError, match="seed is 7"):
         hp.fit(problem, quick_run.path, seed=7, resume=True)
@@ -163,6 +165,46 @@ def test_code_is_run_only_if_trusted(quick_run, tmp_path):
         hp.load(run)
     problem, _ = find_problem(OU)
     hp.load(run, problem=hp.override(problem, QUICK))
+
+
+def test_what_lies_beside_a_run_is_not_run(quick_run, tmp_path):
+    """A trusted file is the only code: a module put beside it is not imported."""
+    problem, _ = find_problem(OU)
+    source = tmp_path / "some.py"
+    source.write_text(Path(OU).read_text() + "\nimport beside_the_run\n")
+    (tmp_path / "beside_the_run.py").write_text("")
+    problem = hp.load_problems(source)["ou_process"]
+    run = hp.fit(problem, tmp_path / "run", overrides=QUICK, source=source)
+    (run.path / "beside_the_run.py").write_text("raise RuntimeError('run')")
+    sys.modules.pop("beside_the_run", None)
+    with pytest.raises(hp.InputError, match="No module named 'beside_the_run'"):
+        hp.load(run.path)
+    assert hp.load(run.path, problem=hp.override(problem, QUICK)).metrics == run.metrics
+
+
+def test_resume_refuses_other_data_and_another_file(quick_run, tmp_path):
+    run = shutil.copytree(quick_run.path, tmp_path / "run")
+    source = tmp_path / "ou_process.py"
+    source.write_text(Path(OU).read_text().replace("return -y", "return -5 * y"))
+    changed = hp.load_problems(source)["ou_process"]
+    for problem, file in ((changed, None), (find_problem(OU)[0], source)):
+        with pytest.raises(hp.InputError, match="are not those of the run"):
+            hp.fit(problem, run, resume=True, source=file)
+
+
+def test_resume_before_the_first_step(quick_run, tmp_path, monkeypatch):
+    problem, source = find_problem(OU)
+    from hollowpde.training import trainer
+
+    def fail(self):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(trainer._Running, "advance", fail)
+    with pytest.raises(RuntimeError, match="power cut"):
+        hp.fit(problem, tmp_path / "run", overrides=QUICK, seed=1, source=source)
+    monkeypatch.undo()
+    run = hp.fit(problem, tmp_path / "run", resume=True)
+    assert run.metrics["transition_nll"] == quick_run.metrics["transition_nll"]
 
 
 def test_a_checkpoint_is_data_only(quick_run, tmp_path):

@@ -67,6 +67,7 @@ def test_it_fits():
     assert model.offset.item() == pytest.approx(1, abs=0.01)
     assert fitted.steps == 200
     assert saved[-1]["done"] == ["fit"]
+    assert saved[-1]["current"] is None
     assert [row["step"] for row in fitted.history] == list(range(10, 201, 10))
 
 
@@ -107,6 +108,7 @@ def test_among_ties_the_latest_weights_are_kept(tie, kept_at):
 @pytest.mark.parametrize("interrupt_at", [1, 7, 60, 230])
 def test_resumed_equals_uninterrupted(interrupt_at, tmp_path):
     """Interrupted by a signal at any step of any stage, saved to a file, and gone on with."""
+    handler = signal.getsignal(signal.SIGINT)
     whole = Line()
     reference = trainer(whole, [])
     reference.run([stage(whole, "one"), stage(whole, "two", steps=100)])
@@ -137,7 +139,7 @@ def test_resumed_equals_uninterrupted(interrupt_at, tmp_path):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
     assert bare(second.history) == bare(reference.history)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_loss_that_is_not_finite_is_named():

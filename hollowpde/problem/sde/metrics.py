@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from scipy.stats import ks_2samp
 from torch import Tensor
 
-from hollowpde.data import SDE, Trajectories, simulate
+from hollowpde.data import SDE, Integrator, Trajectories
 from hollowpde.errors import InputError
 from hollowpde.operators.dimwise import time_derivative
 from hollowpde.problem.base import Metrics
 from hollowpde.problem.sde.model import LearnedSDE
+from hollowpde.problem.stage import derived_seed
 from hollowpde.residuals import fokker_planck
 
 # Re-simulated paths for each held-out one: more make the comparison sharper, up to a point.
 _REPLICATES = 4
 _PERMUTATIONS = 400
+# Distinct times that are simulated exactly, and windows of time in which marginals are compared.
+_INSTANTS = 400
+_WINDOWS = 40
+# The fewest paths of which a marginal is compared.
+_FEWEST = 20
 
 
 def truth_at(truth: SDE, points: Trajectories) -> tuple[Tensor, Tensor]:
@@ -30,7 +37,7 @@ def truth_at(truth: SDE, points: Trajectories) -> tuple[Tensor, Tensor]:
         rows = points.t == t
         y = points.x[rows]
         for name, out in (("f", drift), ("g", diffusion)):
-            value = getattr(truth, name)(t, y)
+            value = getattr(truth, name)(t.to(y.dtype), y)
             if value.shape != y.shape:
                 raise InputError(
                     f"truth.{name} must return the shape {tuple(y.shape)} of y, but returned "
@@ -49,13 +56,17 @@ def errors_against_truth(learned: LearnedSDE, truth: SDE, held_out: Trajectories
     """
     metrics: Metrics = {}
     fields = (learned.sde.drift, learned.sde.diffusion)
+    precise = held_out.double()
     for name, field, true in zip(
         ("drift", "diffusion"), fields, truth_at(truth, held_out), strict=True
     ):
-        wrong = (field(held_out.t, held_out.x) - true).double().square().mean(0)
+        wrong = (field(precise.t, precise.x) - true).square().mean(0)
         size = true.double().square().mean(0)
-        metrics[f"{name}_rel_l2"] = float((wrong.sum() / size.sum()).sqrt())
-        metrics[f"{name}_rel_l2_worst"] = float((wrong / size).sqrt().max())
+        # Relative to a truth that is zero throughout, an error has no size.
+        if size.sum() > 0:
+            metrics[f"{name}_rel_l2"] = float((wrong.sum() / size.sum()).sqrt())
+        if (size > 0).all():
+            metrics[f"{name}_rel_l2_worst"] = float((wrong / size).sqrt().max())
     return metrics
 
 
@@ -63,55 +74,98 @@ def errors_against_truth(learned: LearnedSDE, truth: SDE, held_out: Trajectories
 def residual_rel_rms(learned: LearnedSDE, held_out: Trajectories) -> float:
     """The Fokker-Planck residual over d/dt log p, root mean squares at the held-out points."""
     fields = [learned.density, learned.sde.drift, learned.sde.diffusion]
-    residual = fokker_planck()(fields, held_out.t, held_out.x)
-    change = time_derivative(learned.density, held_out.t, held_out.x)
-    return float((residual.double().square().mean() / change.double().square().mean()).sqrt())
+    precise = held_out.double()
+    residual = fokker_planck()(fields, precise.t, precise.x)
+    change = time_derivative(learned.density, precise.t, precise.x)
+    return float((residual.square().mean() / change.square().mean()).sqrt())
 
 
-def resimulate(sde: SDE, held_out: Trajectories, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """For each group of held-out paths with the same times: these, and paths of the fitted SDE.
+@dataclass(frozen=True)
+class Resimulated:
+    """Held-out observations, and what the fitted SDE gives in their place.
 
-    Each pair is `(observed (n, T, d), simulated (replicates, n, T, d))`; the simulated paths
-    start where the observed ones do.
+    Each row is an observation after the first one of its path; the simulated paths start where
+    the observed ones do and are seen at the same times. Rows of one window are compared.
     """
-    groups: dict[tuple[float, ...], list[Tensor]] = {}
-    for t, x in held_out.each():
-        if len(t) > 1:
-            groups.setdefault(tuple(t.tolist()), []).append(x)
-    pairs = []
-    for index, (times, paths) in enumerate(groups.items()):
-        observed = torch.stack(paths)
-        starts = observed[:, 0].repeat(_REPLICATES, 1)
-        simulated = simulate(
-            sde, starts, torch.tensor(times, dtype=held_out.t.dtype), len(starts), seed + index
-        )
-        pairs.append((observed, simulated.x.reshape(_REPLICATES, *observed.shape)))
-    return pairs
+
+    path: Tensor  # (M,), counted from 0
+    window: Tensor  # (M,)
+    times: Tensor  # (windows,)
+    observed: Tensor  # (M, d)
+    simulated: Tensor  # (replicates, M, d)
 
 
-def marginal_ks_ratio(groups: list[tuple[Tensor, Tensor]], seed: int) -> float:
+@torch.no_grad()
+def resimulate(sde: SDE, held_out: Trajectories, seed: int) -> Resimulated:
+    """Paths of the fitted SDE from the starts of the held-out paths, seen at the same times.
+
+    Up to `_INSTANTS` distinct times are kept exactly; more are moved to the nearest of as many
+    equidistant ones. All paths are carried along together, each from its own start. One path at
+    least must have two observations.
+    """
+    _, path = held_out.path.unique_consecutive(return_inverse=True)
+    first = torch.ones(len(path), dtype=torch.bool)
+    first[1:] = path[1:] != path[:-1]
+    grid, at = held_out.t.double().unique(return_inverse=True)
+    if len(grid) > _INSTANTS:
+        even = torch.linspace(float(grid[0]), float(grid[-1]), _INSTANTS, dtype=torch.float64)
+        at = ((grid - even[0]) / (even[1] - even[0])).round().long()[at]
+        grid = even
+    starts = held_out.x[first].repeat(_REPLICATES, 1)
+    begins = at[first].repeat(_REPLICATES)
+    longest = float(grid.diff().median()) / 10
+    noise_seed = derived_seed(seed, "resimulate")
+    paths = Integrator(sde, starts, float(grid[0]), float(grid[-1]), noise_seed, longest, "srk")
+    y = starts
+    states = [y]
+    for k in range(len(grid) - 1):
+        y = paths.advance(y, float(grid[k]), float(grid[k + 1]))
+        # Before its start a path only waits.
+        y = torch.where((begins >= k + 1).unsqueeze(1), starts, y)
+        states.append(y)
+    simulated = torch.stack(states).unflatten(1, (_REPLICATES, -1))  # (T, r, n, d)
+    later = ~first
+    window = at[later] if len(grid) <= _WINDOWS else at[later] * _WINDOWS // len(grid)
+    windows, window = window.unique(return_inverse=True)
+    t = held_out.t[later].double()
+    times = torch.stack([t[window == k].mean() for k in range(len(windows))])
+    return Resimulated(
+        path[later],
+        window,
+        times,
+        held_out.x[later],
+        simulated[at[later], :, path[later]].transpose(0, 1),
+    )
+
+
+def marginal_ks_ratio(pairs: Resimulated, seed: int) -> float:
     """The largest two-sample KS distance of the marginals, over its 95 % level under the null.
 
     The largest distance between re-simulated and held-out paths over dimensions and times, and
     the 95 % quantile of the same number when a re-simulated path and the held-out one with the
     same start change places at random: an exact permutation test, whatever the correlation along
-    the paths. A ratio below 1 means that no difference was found.
+    the paths. A ratio below 1 means that no difference was found. Times at which fewer than
+    `_FEWEST` paths are seen are left out while there are others: any two so small samples are far
+    apart, and would hide what the others show.
     """
     generator = np.random.default_rng(seed)
-    observed_largest = 0.0
-    null_largest = np.zeros(_PERMUTATIONS)
-    for observed, simulated in groups:
-        pool = torch.cat([observed[None], simulated]).double().numpy()  # (1 + r, n, T, d)
-        r, n = pool.shape[:2]
-        chosen = generator.integers(r, size=(_PERMUTATIONS, n))
-        chosen = np.concatenate([np.zeros((1, n), dtype=chosen.dtype), chosen])
-        # is_observed[p, k, i]: in permutation p, replicate k of path i plays the observed one.
-        is_observed = chosen[:, None, :] == np.arange(r)[None, :, None]
-        for values in pool[:, :, 1:].reshape(r * n, -1).T:
-            distance = _ks_distances(values, is_observed.reshape(len(chosen), r * n))
-            observed_largest = max(observed_largest, float(distance[0]))
-            null_largest = np.maximum(null_largest, distance[1:])
-    return observed_largest / float(np.quantile(null_largest, 0.95))
+    replicates, n = 1 + len(pairs.simulated), int(pairs.path.max()) + 1
+    chosen = generator.integers(replicates, size=(_PERMUTATIONS, n))
+    chosen = np.concatenate([np.zeros((1, n), dtype=chosen.dtype), chosen])
+    pool = torch.cat([pairs.observed[None], pairs.simulated]).double().numpy()  # (1 + r, M, d)
+    counts = [len(pairs.path[pairs.window == k].unique()) for k in range(len(pairs.times))]
+    largest = np.zeros(len(chosen))
+    for k in range(len(pairs.times)):
+        rows = (pairs.window == k).numpy()
+        path = pairs.path.numpy()[rows]
+        if counts[k] < min(_FEWEST, max(counts)):
+            continue
+        # is_observed[p, k, i]: in permutation p, replicate k of row i plays the observed one.
+        is_observed = chosen[:, path][:, None, :] == np.arange(replicates)[None, :, None]
+        first = is_observed.reshape(len(chosen), -1)
+        for values in pool[:, rows].reshape(first.shape[1], -1).T:
+            largest = np.maximum(largest, _ks_distances(values, first))
+    return float(largest[0] / np.quantile(largest[1:], 0.95))
 
 
 def _ks_distances(values: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -121,15 +175,3 @@ def _ks_distances(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     below_first = np.cumsum(label, 1) / size
     below_second = np.cumsum(1.0 - label, 1) / (label.shape[1] - size)
     return np.asarray(np.abs(below_first - below_second).max(1))
-
-
-def ks_by_time(observed: Tensor, simulated: Tensor, dimension: int) -> list[float]:
-    """KS distance of one coordinate at each time after the start."""
-    return [
-        float(
-            ks_2samp(
-                observed[:, k, dimension].numpy(), simulated[:, :, k, dimension].flatten().numpy()
-            ).statistic
-        )
-        for k in range(1, observed.shape[1])
-    ]

@@ -77,7 +77,7 @@ class PhysicalField(Field):
 
     The power is 1 for a drift and 2 for a squared diffusion. Inputs of any floating-point dtype
     are standardised in float64 and evaluated in the dtype of the network; the result has the
-    dtype of x.
+    dtype of x, and t is taken in it too: give x in float64 where time stamps are large.
     """
 
     def __init__(self, field: Field, units: Standardisation, power: int) -> None:
@@ -88,7 +88,7 @@ class PhysicalField(Field):
         dtype = _dtype(self.field)
         values = self.field.dimwise(self.units.time(t, dtype), self.units.state(x, dtype), order)
         factor = self.units.scale**self.power / self.units.t_scale
-        return tuple((v * factor / self.units.scale**k).to(x.dtype) for k, v in enumerate(values))
+        return tuple((v * factor / self.units.scale**k).to(x) for k, v in enumerate(values))
 
 
 class PhysicalDensity(Density):
@@ -102,11 +102,11 @@ class PhysicalDensity(Density):
         value, *rest = self.density.dimwise(*self._standard(t, x), order)
         value = value - self.units.scale.log().sum()
         scaled = (v / self.units.scale**k for k, v in enumerate(rest, start=1))
-        return value.to(x.dtype), *(v.to(x.dtype) for v in scaled)
+        return value.to(x), *(v.to(x) for v in scaled)
 
     def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
         inner = self.density.time_derivative(*self._standard(as_time(t, x), x))
-        return (inner / self.units.t_scale).to(x.dtype)
+        return (inner / self.units.t_scale).to(x)
 
     def log_prob(self, t: Tensor | float | np.ndarray, x: Tensor | np.ndarray) -> Tensor:
         return super().log_prob(*_tensors(t, x))
@@ -117,13 +117,19 @@ class PhysicalDensity(Density):
     def marginal_log_prob(self, t: Tensor | float, x: Tensor) -> Tensor:
         """log p_j(t, x_j) of each coordinate alone, `(..., d)`."""
         inner = self.density.marginal_log_prob(*self._standard(as_time(t, x), x))
-        return (inner - self.units.scale.log()).to(x.dtype)
+        return (inner - self.units.scale.log()).to(x)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The first and the last time of the data that it was fitted to."""
+        centre, half = float(self.units.t_shift), float(self.units.t_scale)
+        return centre - half, centre + half
 
     def sample(
         self, t: Tensor | float, n: int, generator: torch.Generator | None = None
     ) -> Tensor:
         dtype = _dtype(self.density)
-        tau = self.units.time(torch.as_tensor(t), dtype)
+        tau = self.units.time(torch.as_tensor(t, dtype=torch.float64), dtype)
         z = self.density.sample(tau, n, generator)
         return (z.to(self.units.scale) * self.units.scale + self.units.shift).to(dtype)
 
@@ -178,7 +184,7 @@ def _dtype(module: nn.Module) -> torch.dtype:
 def _tensors(
     t: Tensor | float | np.ndarray, x: Tensor | np.ndarray
 ) -> tuple[Tensor | float, Tensor]:
-    points = torch.as_tensor(x)
+    points = x if isinstance(x, Tensor) else torch.as_tensor(np.ascontiguousarray(x))
     if not points.is_floating_point():
         points = points.to(torch.get_default_dtype())
     return (t if isinstance(t, float | int) else torch.as_tensor(t)), points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,7 @@ _GRID = 161
 def panels(fit: SDEFit) -> list[Panel]:
     """Density over the data, drift and diffusion, residual, and re-simulated paths."""
     shown = range(min(fit.split.train.dim, _SHOWN))
+    # Pictures are computed in double precision: single cannot tell large time stamps apart.
     out: list[Panel] = []
     if fit.split.train.dim == 2:
         out.append(_plane_density(fit))
@@ -54,7 +56,7 @@ def panels(fit: SDEFit) -> list[Panel]:
 
 def _density(fit: SDEFit, j: int) -> Film:
     """The marginal of one coordinate through time, over the histogram of the data."""
-    data, name = fit.split.train, fit.split.train.names[j]
+    data, name = fit.split.train.double(), fit.split.train.names[j]
     low, high = _range(data.x[:, j], 0.0)
     grid = np.linspace(low, high, _GRID)
     edges = np.linspace(low, high, 41)
@@ -67,7 +69,7 @@ def _density(fit: SDEFit, j: int) -> Film:
             Bars("observed", Role.DATA, edges, heights),
             Line("fitted density", Role.FIT, grid, _np(log_p.exp())),
         ]
-        frames.append((f"{t:.3g}", marks))
+        frames.append((_label(t, data), marks))
     return Film(
         f"Density of {name}",
         f"The fitted density p(t, {name}) over the histogram of the paths fitted to. Move the "
@@ -80,7 +82,7 @@ def _density(fit: SDEFit, j: int) -> Film:
 
 def _plane_density(fit: SDEFit) -> Film:
     """The joint density of two coordinates through time, under the data."""
-    data = fit.split.train
+    data = fit.split.train.double()
     (a, b), (c, d) = (_range(data.x[:, j], 0.0) for j in (0, 1))
     x, y = np.linspace(a, b, 81), np.linspace(c, d, 81)
     points = torch.as_tensor(np.stack(np.meshgrid(x, y), axis=-1), dtype=data.x.dtype)
@@ -92,7 +94,7 @@ def _plane_density(fit: SDEFit) -> Film:
             Surface("fitted density", Role.FIT, x, y, _np(p)),
             Points("observed", Role.DATA, seen[:, 0], seen[:, 1]),
         ]
-        frames.append((f"{t:.3g}", marks))
+        frames.append((_label(t, data), marks))
     return Film(
         "Density",
         "The fitted density p(t, x) under some of the observations. Move the slider through time.",
@@ -104,7 +106,7 @@ def _plane_density(fit: SDEFit) -> Film:
 
 def _flow(fit: SDEFit) -> Chart:
     """The drift of a two-dimensional process as arrows."""
-    data = fit.split.train
+    data = fit.split.train.double()
     (a, b), (c, d) = (_range(data.x[:, j], 0.005) for j in (0, 1))
     x, y = np.meshgrid(np.linspace(a, b, 15), np.linspace(c, d, 15))
     points = torch.as_tensor(np.stack([x.ravel(), y.ravel()], -1), dtype=data.x.dtype)
@@ -123,7 +125,7 @@ def _coefficients(fit: SDEFit, j: int) -> list[Chart]:
 
 
 def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
-    data, test = fit.split.train, fit.split.test
+    data, test = fit.split.train.double(), fit.split.test
     name, truth = data.names[j], fit.problem.truth
     what, symbol = (("Drift", "f"), ("Squared diffusion", "D = g²"))[k]
     field = (fit.learned.sde.drift, fit.learned.sde.diffusion)[k]
@@ -135,7 +137,8 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         marks: list[Mark] = []
         if truth is not None:
             marks.append(Points("true", Role.TRUTH, at, _np(truth_at(truth, points)[k][:, j])))
-        fitted = _np(field(points.t, points.x)[:, j])
+        precise = points.double()
+        fitted = _np(field(precise.t, precise.x)[:, j])
         marks.append(Points("fitted", Role.FIT, at, fitted))
         if k == 1:
             # From zero: a diffusion that hardly varies should look it.
@@ -149,7 +152,9 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
     lines: list[Line] = []
     if truth is not None:
         on_grid = Trajectories(
-            torch.full((_GRID,), t, dtype=data.t.dtype), points_x, torch.arange(_GRID)
+            torch.full((_GRID,), t, dtype=data.t.dtype),
+            points_x.to(test.x.dtype),
+            torch.arange(_GRID),
         )
         true = _np(truth_at(truth, on_grid)[k][:, 0])
         lines.append(Line("true", Role.TRUTH, grid, true))
@@ -162,7 +167,7 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
     return Chart(
         what,
         "Bars show where the data lie (not to scale): trust the curve where they stand."
-        + ("" if fit.problem.autonomous else f" At t = {t:.3g}."),
+        + ("" if fit.problem.autonomous else f" At t = {_label(t, data)}."),
         Axes(name, symbol, (low, high)),
         [Bars("where the data lie", Role.DATA, edges, support, base=low_y), *lines],
     )
@@ -170,7 +175,7 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
 
 def _residual(fit: SDEFit) -> Chart:
     """What is left of the Fokker-Planck equation, over t and x (or t and the first coordinate)."""
-    data, learned = fit.split.train, fit.learned
+    data, learned = fit.split.train.double(), fit.learned
     fields = [learned.density, learned.sde.drift, learned.sde.diffusion]
     name = data.names[0]
     low, high = _range(data.x[:, 0], 0.001)
@@ -196,7 +201,7 @@ def _residual(fit: SDEFit) -> Chart:
         return Chart("Fokker-Planck residual", caption, axes, [
             Surface("residual", Role.RESIDUAL, times, grid, z, signed=True)
         ])  # fmt: skip
-    test = fit.split.test
+    test = fit.split.test.double()
     squared = _np(fokker_planck()(fields, test.t, test.x).square())
     bins = [_time_bins(test), np.linspace(low, high, 31)]
     at = (_np(test.t), _np(test.x[:, 0]))
@@ -215,11 +220,12 @@ def _residual(fit: SDEFit) -> Chart:
 
 def _resimulated(fit: SDEFit, j: int) -> Chart:
     """Quantiles through time: held-out paths, and paths of the fitted SDE from the same starts."""
-    observed, simulated = max(fit.resimulated, key=lambda pair: pair[0].shape[0])
-    times = _common_times(fit.split.test, len(observed[0]))
+    pairs = fit.resimulated
     levels = (0.05, 0.5, 0.95)
-    seen = np.quantile(_np(observed[:, :, j]), levels, axis=0)
-    made = np.quantile(_np(simulated[..., j]).reshape(-1, len(times)), levels, axis=0)
+    windows = [pairs.window == k for k in range(len(pairs.times))]
+    seen = np.array([np.quantile(_np(pairs.observed[w, j]), levels) for w in windows]).T
+    made = np.array([np.quantile(_np(pairs.simulated[:, w, j]), levels) for w in windows]).T
+    times = _np(pairs.times)
     name = fit.split.test.names[j]
     return Chart(
         f"Re-simulated paths of {name}" if fit.split.test.dim > 1 else "Re-simulated paths",
@@ -242,11 +248,18 @@ def _instants(data: Trajectories) -> list[tuple[float, Tensor]]:
     if len(times) <= 3 * _FRAMES:
         keep = torch.linspace(0, len(times) - 1, min(len(times), _FRAMES)).round().long()
         return [(float(t), data.t == t) for t in times[keep]]
-    # Irregular times: windows that tile the interval.
-    edges = torch.linspace(float(times[0]), float(times[-1]), _FRAMES + 1)
+    # Irregular times: windows that tile the interval, as far as anything is seen in them.
+    edges = torch.linspace(float(times[0]), float(times[-1]), _FRAMES + 1, dtype=data.t.dtype)
     middle = (edges[1:] + edges[:-1]) / 2
     half = float(edges[1] - edges[0]) / 2
-    return [(float(t), (data.t - t).abs() <= half) for t in middle]
+    windows = [(float(t), (data.t - t).abs() <= half) for t in middle]
+    return [(t, rows) for t, rows in windows if rows.any()]
+
+
+def _label(t: float, data: Trajectories) -> str:
+    """A time with the digits that tell the frames apart."""
+    step = float(data.t.max() - data.t.min()) / 100
+    return f"{t:.{max(0, math.ceil(-math.log10(step)))}f}"
 
 
 def _time_bins(data: Trajectories) -> Array:
@@ -256,13 +269,6 @@ def _time_bins(data: Trajectories) -> Array:
         return np.linspace(times[0], times[-1], _FRAMES + 1)
     middle = (times[1:] + times[:-1]) / 2
     return np.array([2 * times[0] - middle[0], *middle, 2 * times[-1] - middle[-1]])
-
-
-def _common_times(data: Trajectories, length: int) -> Array:
-    for t, _ in data.each():
-        if len(t) == length:
-            return _np(t)
-    raise ValueError(f"no path has {length} observations")
 
 
 def _middle(data: Trajectories) -> float:

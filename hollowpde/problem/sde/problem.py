@@ -18,6 +18,12 @@ from hollowpde.problem.sde.model import LearnedSDE, SDEModel, dim_of
 from hollowpde.problem.stage import Adam, EarlyStop
 
 
+def _check_batch(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name} must be at least 1, but is {size}.")
+
+
 @dataclass(frozen=True)
 class TransitionFit:
     """How drift and diffusion are fitted.
@@ -34,6 +40,11 @@ class TransitionFit:
     late_batch: int = 4096
     optimiser: Adam = Adam(steps=4000, lr=1e-2)
     stop: EarlyStop = EarlyStop()
+
+    def __post_init__(self) -> None:
+        _check_batch(batch=self.batch, late_batch=self.late_batch)
+        if not 0 <= self.euler_share <= 1:
+            raise InputError(f"euler_share must lie in [0, 1], but is {self.euler_share}.")
 
 
 @dataclass(frozen=True)
@@ -60,15 +71,26 @@ class DensityFit:
             raise InputError(
                 f"components must hold at least one size, all positive, but is {self.components}."
             )
+        _check_batch(batch=self.batch)
+        if self.residual_weight < 0:
+            raise InputError(
+                f"residual_weight must not be negative, but is {self.residual_weight}."
+            )
 
 
 @dataclass(frozen=True)
 class JointFit:
-    """An optional last stage: everything at once, kept only if held-out NLL does not rise."""
+    """An optional last stage: everything at once.
+
+    It is kept only if the held-out NLL, of transitions and density together, does not rise.
+    """
 
     batch: int = 2048
     optimiser: Adam = Adam(steps=0, lr=5e-4)
     stop: EarlyStop = EarlyStop()
+
+    def __post_init__(self) -> None:
+        _check_batch(batch=self.batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +134,7 @@ class SDEProblem(Problem):
     joint: JointFit = JointFit()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not callable(getattr(self.data, "load", None)):
             raise InputError(
                 "data must be hp.Simulated(...) or hp.Trajectories(...), something with .load(), "
@@ -127,11 +150,13 @@ class SDEProblem(Problem):
             torch.manual_seed(compute.seed)
             model = self._model(data.dim)
         model.standardisation.measure(split.train)
+        for name, part in split._asdict().items():
+            if not len(part.pairs().t):
+                raise InputError(
+                    f"data: no path of the {name} part has two observations, so there is no "
+                    "transition: give more paths of at least two."
+                )
         pairs = model.standardisation.pairs(split.train, torch.float64)
-        if not len(pairs.t):
-            raise InputError(
-                "data holds no two observations of the same path: transitions cannot be fitted."
-            )
         model.start_from(pairs)
         points = model.standardisation.points(split.train, torch.float64).x.numpy()
         for components in self.density.components:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -15,17 +15,27 @@ from hollowpde.errors import InputError
 from hollowpde.operators.field import Field
 from hollowpde.problem.base import Compute, Fit, Metrics, Problem
 from hollowpde.problem.panel import Panel
-from hollowpde.problem.registry import load_problems
-from hollowpde.problem.sde.model import FittedSDE, PhysicalDensity
+from hollowpde.problem.registry import run_problem_file
 from hollowpde.problem.settings import Plain, flat, override, plain
 from hollowpde.report import write_page
-from hollowpde.training.history import Row, loss_charts
-from hollowpde.training.progress import Progress
-from hollowpde.training.run import FILES, RunDirectory, environment
-from hollowpde.training.trainer import Trainer
+from hollowpde.training import (
+    FILES,
+    Progress,
+    Row,
+    RunDirectory,
+    State,
+    Trainer,
+    environment,
+    loss_charts,
+)
+
+if TYPE_CHECKING:
+    from hollowpde.problem.sde.model import FittedSDE, PhysicalDensity
 
 # Where runs go by default, below the current directory.
 _RESULTS = Path("results")
+
+_DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64)}
 
 
 class Run:
@@ -67,7 +77,7 @@ def fit(
     overrides: Sequence[str] = (),
     seed: int | None = None,
     device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     resume: bool = False,
     source: str | Path | None = None,
 ) -> Run:
@@ -81,9 +91,9 @@ def fit(
         overrides: settings to replace, as `key=value` texts.
         seed: of the split, the weights and the batches; 0 by default.
         device: a torch device.
-        dtype: torch.float32 or torch.float64, of networks and batches.
+        dtype: torch.float32 (the default) or torch.float64, of networks and batches.
         resume: go on with the run in `out`, or with the newest one of this problem, where it
-            stopped; its seed and overrides are taken over.
+            stopped; its seed, dtype and overrides are taken over.
         source: the file that declares the problem, kept with the run so that it can be loaded.
 
     Raises:
@@ -105,44 +115,57 @@ def fit(
     if resume:
         path = newest_run(problem) if out is None else Path(out)
         directory = RunDirectory.open(path)
-        saved = directory.read_json("settings.json")["fit"]
+        settings = directory.read_json("settings.json")
+        saved = settings["fit"]
         if seed not in (None, saved["seed"]):
             raise InputError(f"seed is {seed}, but the run in {str(path)!r} has {saved['seed']}.")
         seed, overrides = saved["seed"], overrides or saved["overrides"]
+        dtype = dtype or _DTYPES[saved["dtype"]]
         state = directory.read_checkpoint()
     else:
         path = _default_out(problem) if out is None else Path(out)
         RunDirectory.check_free(path)
-        state = None
+        settings, state = None, None
+    code = None if source is None else Path(source).read_bytes()
+    declared = problem.name
     problem = override(problem, overrides)
-    compute = Compute(seed or 0, _device(device), _dtype(dtype))
-    settings: dict[str, Plain] = {
-        "name": problem.name,
-        "problem": plain(problem),
-        "fit": {"seed": compute.seed, "dtype": str(dtype), "overrides": list(overrides)},
-    }
-    if state is not None and settings != directory.read_json("settings.json"):
-        raise InputError(
-            f"the settings are not those of the run in {str(path)!r}: to change them, fit into a "
-            "new directory."
-        )
+    compute = Compute(seed or 0, _device(device), _dtype(dtype or torch.float32))
     begun = problem.begin(compute)
-    if state is None:
+    wanted: dict[str, Plain] = {
+        "name": declared,
+        "problem": plain(problem),
+        "fit": {
+            "seed": compute.seed,
+            "dtype": str(compute.dtype),
+            "overrides": list(overrides),
+            "data": begun.fingerprint(),
+        },
+    }
+    if settings is not None:
+        if settings != wanted or directory.holds_other_problem(code):
+            raise InputError(
+                f"the settings, the data or the problem file are not those of the run in "
+                f"{str(path)!r}: to change them, fit into a new directory."
+            )
+    else:
         directory = RunDirectory.create(path)
-        directory.write_json("settings.json", settings)
         directory.write_json("environment.json", environment(compute.seed, device))
-        if source is not None:
-            directory.copy_problem(Path(source))
+        if code is not None:
+            directory.keep_problem(code)
 
     progress = Progress(Console(file=sys.stdout), directory.note)
     progress.say(f"{problem.name}: {'going on in' if resume else 'writing to'} {path}")
 
-    def save(state: dict[str, Any]) -> None:
+    def save(state: State) -> None:
         directory.write_checkpoint(state)
         directory.write_history(state["history"])
 
     trainer = Trainer(begun.model, compute.seed, save, progress)
-    if state is not None:
+    if state is None:
+        save(trainer.state())
+        # Last, since it marks the directory as a run that can be gone on with.
+        directory.write_json("settings.json", wanted)
+    else:
         trainer.restore(state)
     trainer.run(begun.stages())
     metrics = {**begun.metrics(), "steps": trainer.steps, "seconds": round(trainer.seconds, 2)}
@@ -158,7 +181,8 @@ def load(run_directory: str | Path, trust: bool = False, problem: Problem | None
     """Load a finished run.
 
     The weights are read as data. The copy of the problem file is code: it is executed only if a
-    fit of this user has run it, or with `trust=True`; or pass the problem.
+    fit of this user has run it, or with `trust=True`; or pass the problem. Files beside the
+    problem file that it imports are not kept with a run: a problem that needs them must be passed.
 
     Raises:
         InputError: no run, an untrusted problem file, or a run that is not finished.
@@ -179,8 +203,7 @@ def make_report(
     saved = directory.read_json("settings.json")["fit"]
     state = directory.read_checkpoint()
     metrics = directory.read_json("metrics.json")
-    dtype = torch.float64 if saved["dtype"] == "torch.float64" else torch.float32
-    compute = Compute(saved["seed"], torch.device("cpu"), dtype)
+    compute = Compute(saved["seed"], torch.device("cpu"), _DTYPES[saved["dtype"]])
     begun = problem.begin(compute)
     begun.model.load_state_dict(state["model"])
     write_report(directory, problem, begun, metrics, state["history"])
@@ -190,7 +213,8 @@ def make_report(
 def declared_in(directory: RunDirectory, trust: bool) -> Problem:
     """The problem of a run, from the copy of its file, with the settings it was fitted with."""
     saved = directory.read_json("settings.json")
-    problems = load_problems(directory.trusted_problem(trust))
+    file, code = directory.trusted_problem(trust)
+    problems = run_problem_file(file, code)
     if saved["name"] not in problems:
         raise InputError(f"{str(directory / 'problem.py')!r} declares no {saved['name']!r}.")
     return override(problems[saved["name"]], saved["fit"]["overrides"])
@@ -243,14 +267,15 @@ def _default_out(problem: Problem) -> Path:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        # Units are kept in double precision, which not every device has.
+        torch.ones(1, device=device, dtype=torch.float64).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {name!r} cannot be used here: {reason}") from error
     return device
 
 
 def _dtype(dtype: torch.dtype) -> torch.dtype:
-    if dtype not in (torch.float32, torch.float64):
+    if dtype not in _DTYPES.values():
         raise InputError(f"dtype must be torch.float32 or torch.float64, but is {dtype}.")
     return dtype
