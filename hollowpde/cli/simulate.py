@@ -39,8 +39,8 @@ def simulate(
     start, stop = low if start is None else start, high if stop is None else stop
     if points < 2 or not stop > start:
         raise InputError(
-            f"points must be at least 2 and stop after start, but they are {points}, {start:g} "
-            f"and {stop:g}."
+            "points must be at least 2 and stop after start, but they are "
+            f"{points}, {start:g} and {stop:g}."
         )
     generator = torch.Generator().manual_seed(seed)
     x0 = fitted.density.sample(start, paths, generator)

@@ -26,10 +26,12 @@ class LocalLinearization(TransitionLikelihood):
     The diagonal of the drift is integrated exactly, and the linear coupling between dimensions to
     second order in h, so the mean needs no Jacobian. Left out are correlations between the noise
     of different dimensions (of order h^2), the change of D over the step (order h^2 in the
-    variance), and the curvature of f_i along other dimensions. The curvature of the drift along each dimension enters
-    as in Ito's formula: in the mean (Shoji and Ozaki) and, to the next order in h, in the
-    variance, where it removes the bias of the diffusion in a curved drift; tanh bounds it where h
-    is too large for an expansion. `curvature=False` leaves it out: Ozaki's original.
+    variance), and the curvature of f_i along other dimensions.
+
+    The curvature of the drift along each dimension enters as in Ito's formula: in the mean (Shoji
+    and Ozaki) and, to the next order in h, in the variance, where it removes the bias of the
+    diffusion in a curved drift; tanh bounds it where h is too large for an expansion.
+    `curvature=False` leaves it out: Ozaki's original.
 
     Source:
         Ozaki, A bridge between nonlinear time series models and nonlinear stochastic dynamical

@@ -337,7 +337,7 @@ def test_time_stamps_irregular_times_and_short_paths(tmp_path):
         ),
         (
             lambda: hp.Trajectories(torch.rand(9), torch.randn(9, 1), torch.arange(9)),
-            "has two obs",
+            "has two",
         ),
     ],
 )
