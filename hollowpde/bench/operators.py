@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import statistics
 import warnings
 from pathlib import Path
 
@@ -58,7 +57,6 @@ def _measure(dim: int, repeats: int) -> dict[str, str | float]:
         )
     return {
         "d": str(dim),
-        "forward ms": 1e3 * statistics.median(value),
         "value + D1": median_ratio(first, value),
         "value + D1 + D2": median_ratio(second, value),
         "vmap(jacrev)": _brute_force(net, t, x, repeats),

@@ -22,6 +22,6 @@ def test_operators_table(tmp_path, monkeypatch, capsys):
     table = (tmp_path / "operators.md").read_text()
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].strip() for row in rows] == ["d", "1", "3"]
-    assert rows[2].split("|")[5].strip() == "-"
+    assert rows[2].split("|")[4].strip() == "-"
     assert (tmp_path / "operators.csv").exists()
     assert "multiples of a plain forward" in capsys.readouterr().out
