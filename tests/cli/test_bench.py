@@ -24,4 +24,4 @@ def test_operators_table(tmp_path, monkeypatch, capsys):
     assert [row.split("|")[1].strip() for row in rows] == ["d", "1", "3"]
     assert rows[2].split("|")[4].strip() == "-"
     assert (tmp_path / "operators.csv").exists()
-    assert "multiples of a plain forward" in capsys.readouterr().out
+    assert "value + D1" in capsys.readouterr().out
