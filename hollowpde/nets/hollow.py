@@ -132,9 +132,12 @@ class Hollow:
 class Given(Field):
     """A hollow network with its context bound, which is a field like any other."""
 
+    context: Tensor
+
     def __init__(self, net: HollowNet, context: Tensor) -> None:
         super().__init__()
-        self.net, self.context = net, context
+        self.net = net
+        self.register_buffer("context", context)
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         return self.net._dimwise(t, x, self.context, order)

@@ -4,7 +4,15 @@ import torch
 from hypothesis import strategies as st
 
 import hollowpde as hp
-from hollowpde.nets import Scaled, sigmoid, silu, softplus, tanh
+from hollowpde.nets import (
+    Scaled,
+    Transformer,
+    TransformerSpec,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
 from hollowpde.operators import Field
 
 DIMS = st.integers(1, 8)
@@ -17,8 +25,10 @@ CONDITIONERS = {
         hp.MaskedMLP, hidden=WIDTHS, features=st.integers(2, 5), activation=ACTIVATIONS
     ),
 }
+SHARED_MLPS = st.builds(hp.SharedMLP, hidden=WIDTHS, activation=ACTIVATIONS)
 TRANSFORMERS = {
-    "SharedMLP": st.builds(hp.SharedMLP, hidden=WIDTHS, activation=ACTIVATIONS),
+    "SharedMLP": SHARED_MLPS,
+    "a forward alone": SHARED_MLPS.map(lambda spec: ForwardAlone(spec)),
 }
 
 # A field made from a field.
@@ -53,6 +63,24 @@ def networks(draw, conditioner="MaskedMLP", transformer="SharedMLP", dims=DIMS):
         "transformer": draw(TRANSFORMERS[transformer]),
     }
     return lambda: hp.HollowNet(**arguments)
+
+
+class ForwardAlone(TransformerSpec):
+    """A transformer that has no derivatives of its own: those of the base class."""
+
+    class Module(Transformer):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x, h, c):
+            return self.inner(x, h, c)
+
+    def __init__(self, spec):
+        self.spec = spec
+
+    def build(self, dim, features, covariates):
+        return self.Module(self.spec.build(dim, features, covariates))
 
 
 class Explicit(Field):

@@ -10,7 +10,7 @@ import hollowpde.testing as checks
 from hollowpde.nets import silu, softplus, tanh
 from hollowpde.testing.common import dimension
 
-from .families import DENSITIES, NETWORKS, WRAPPERS, Explicit, networks
+from .families import CONDITIONERS, DENSITIES, NETWORKS, WRAPPERS, Explicit, networks
 
 SEEDS = st.integers(0, 10_000)
 ORDERS = st.integers(0, 5)
@@ -33,7 +33,7 @@ def test_coverage(conditioner, transformer, data, seed):
 
 
 @pairs
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(data=st.data(), order=ORDERS, seed=SEEDS)
 def test_derivatives(conditioner, transformer, data, order, seed):
     make = data.draw(networks(conditioner, transformer))
@@ -49,7 +49,7 @@ def test_gradients(conditioner, transformer, data, order, seed):
 
 
 @pairs
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(data=st.data(), order=st.integers(0, 3), seed=SEEDS)
 def test_gradgrad(conditioner, transformer, data, order, seed):
     make = data.draw(networks(conditioner, transformer, dims=st.integers(1, 4)))
@@ -64,7 +64,7 @@ def test_roundtrip(conditioner, transformer, data, seed):
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(make=networks().filter(lambda make: not make().context), seed=SEEDS)
 def test_wrapped_networks(wrapper, make, seed):
     build = lambda: WRAPPERS[wrapper](make())  # noqa: E731
@@ -141,6 +141,18 @@ def test_the_context_matters_for_every_output():
     for f in net.given(context)(0.3, torch.ones(4).double()):
         (slope,) = torch.autograd.grad(f, context, retain_graph=True)
         assert (slope != 0).all()
+
+
+@pytest.mark.parametrize("conditioner", CONDITIONERS)
+@given(data=st.data(), seed=SEEDS)
+def test_every_h_depends_on_time_and_context(conditioner, data, seed):
+    spec = data.draw(CONDITIONERS[conditioner])
+    net = checks.redrawn(hp.HollowNet(4, context=2, conditioner=spec), seed)
+    t = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    context = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    for h in net.hidden(t, torch.ones(4).double(), context):
+        for slope in torch.autograd.grad(h.sum(), (t, context), retain_graph=True):
+            assert slope.all()
 
 
 @settings(max_examples=10)

@@ -409,9 +409,14 @@ class Sampled(hp.GaussianMixture):
         return self.change(super().sample(t, n, generator))
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_the_unchanged_densities_pass(dim):
+    checks.check_density(Offset(dim, 2, 0.0))
+    checks.check_density(Sampled(dim, 2, lambda x: x))
+
+
 @pytest.mark.parametrize(("dim", "offset"), [(1, 0.01), (2, -0.01), (3, 0.1), (5, -0.1)])
 def test_a_density_that_is_not_normalised_is_found(dim, offset):
-    checks.check_density(Offset(dim, 2, 0.0))
     with broken("the density integrates to"):
         checks.check_density(Offset(dim, 2, offset))
 
@@ -423,7 +428,6 @@ def test_a_density_that_is_not_normalised_is_found(dim, offset):
     ids=["wider", "moved", "times swapped"],
 )
 def test_samples_of_another_density_are_found(dim, change):
-    checks.check_density(Sampled(dim, 2, lambda x: x))
     with broken("samples at t = .* are not from|integrates to"):
         checks.check_density(Sampled(dim, 2, change))
 
