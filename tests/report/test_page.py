@@ -22,7 +22,6 @@ from hollowpde.problem.panel import (
     Role,
     Surface,
     Table,
-    key_value_table,
 )
 from hollowpde.report import render_page, write_page
 from hollowpde.report.checks import check
@@ -69,7 +68,12 @@ def test_every_mark_is_drawn(mark):
 
 
 def test_every_panel_is_on_the_page_in_order():
-    panels = [chart(*MARKS), TABLE, film(MARKS, MARKS), key_value_table("Pairs", "c", {"k": 1})]
+    panels = [
+        chart(*MARKS),
+        TABLE,
+        film(MARKS, MARKS),
+        Table("Pairs", "c", ("name", "value"), [("k", 1)]),
+    ]
     page = body(render_page("Title", "Subtitle", panels))
     assert re.findall("<h2>(.*?)</h2>", page) == ["Chart", "Table", "Film", "Pairs"]
     assert re.findall('<div id="(.*?)"', page) == ["plot-1", "plot-3"]
