@@ -235,9 +235,9 @@ def _resimulated(fit: SDEFit, j: int) -> Chart:
         [
             Band("held out, 5-95 %", Role.DATA, times, seen[0], seen[2]),
             Line("held out, median", Role.DATA, times, seen[1]),
-            Line("re-simulated, median", Role.FIT, times, made[1]),
-            Line("re-simulated, 5 %", Role.FIT, times, made[0], dashed=True),
-            Line("re-simulated, 95 %", Role.FIT, times, made[2], dashed=True),
+            Line("fitted, median", Role.FIT, times, made[1]),
+            Line("fitted, 5 % and 95 %", Role.FIT, times, made[0], dashed=True),
+            Line("fitted, 5 % and 95 %", Role.FIT, times, made[2], dashed=True),
         ],
     )
 
