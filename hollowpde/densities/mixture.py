@@ -84,7 +84,12 @@ class GaussianMixture(Density):
         out = taylor.add(taylor.log(total), [None, *shifts, *absent])
         return value, *taylor.derivatives(out)[1:]
 
-    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
+    def in_time(
+        self, t: Tensor, x: Tensor, order: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        if order > 0:
+            return super().in_time(t, x, order)
+        # Of the value alone: only the network of t is differentiated forward, not the mixture.
         t = as_time(t, x)
         moved = torch.func.jvp(self._at, (t,), (torch.ones_like(t),))
         log_weights, means, log_scales = moved[0]
@@ -92,7 +97,8 @@ class GaussianMixture(Density):
         log_weights_dt, means_dt, log_scales_dt = moved[1]
         # d/dt log N(x; mu, sigma) = z mu' / sigma + (z^2 - 1) sigma' / sigma
         slope = z / scales * means_dt + (z.square() - 1.0) * log_scales_dt
-        return (joint.softmax(-1) * (log_weights_dt + slope.sum(-1))).sum(-1)
+        dt = (joint.softmax(-1) * (log_weights_dt + slope.sum(-1))).sum(-1)
+        return (joint.logsumexp(-1),), (dt,)
 
     def sample(
         self, t: Tensor | float, n: int, generator: torch.Generator | None = None

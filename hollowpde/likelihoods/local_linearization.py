@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hollowpde.likelihoods.base import TransitionLikelihood, normal_log_prob, phi1, phi2
-from hollowpde.operators.dimwise import dimwise, jvp
+from hollowpde.operators.dimwise import dimwise, jvp, time_derivative
 from hollowpde.operators.field import Field
 
 
@@ -61,5 +61,5 @@ class LocalLinearization(TransitionLikelihood):
     def _coupling(drift: Field, t: Tensor, x: Tensor, f: Tensor, a: Tensor) -> Tensor:
         """The derivative of f along its own flow, less the part a f that is integrated exactly."""
         if x.shape[-1] == 1:
-            return drift.time_derivative(t, x)
+            return time_derivative(drift, t, x)
         return jvp(drift, t, x, f, time=1.0)[1] - a * f

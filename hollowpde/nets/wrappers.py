@@ -25,8 +25,11 @@ class Autonomous(Field):
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         return self.field.dimwise(torch.zeros_like(t), x, order)
 
-    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
-        return torch.zeros_like(self(t, x))
+    def in_time(
+        self, t: Tensor, x: Tensor, order: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        values = self.dimwise(t, x, order)
+        return values, tuple(torch.zeros_like(y) for y in values)
 
 
 class Positive(Field):
@@ -58,5 +61,8 @@ class Scaled(Field):
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         return tuple(self.scale * y for y in self.field.dimwise(t, x, order))
 
-    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.scale * self.field.time_derivative(t, x)
+    def in_time(
+        self, t: Tensor, x: Tensor, order: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        values, slopes = self.field.in_time(t, x, order)
+        return tuple(self.scale * y for y in values), tuple(self.scale * y for y in slopes)

@@ -24,10 +24,26 @@ class Field(nn.Module, ABC):
     def forward(self, t: Tensor | float, x: Tensor) -> Tensor:
         return self.dimwise(as_time(t, x), x, 0)[0]
 
-    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
-        """df/dt at fixed x, exactly: one forward-mode pass."""
+    def in_time(
+        self, t: Tensor, x: Tensor, order: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What `dimwise` gives, and d/dt of each part at fixed x: one forward-mode pass."""
         t = as_time(t, x)
-        return torch.func.jvp(lambda s: self(s, x), (t,), (torch.ones_like(t),))[1]
+        values, slopes = torch.func.jvp(
+            lambda s: self.dimwise(s, x, order), (t,), (torch.ones_like(t),)
+        )
+        return values, slopes
+
+    def with_laplacian(
+        self, t: Tensor, x: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a scalar field: value `(...)`, gradient `(..., d)` and `sum_i a_i d_ii u` `(...)`.
+
+        `weights` are a, `(d,)` or `(..., d)`, of any sign; None is the Laplacian. A field whose
+        sum of second derivatives is cheaper than its parts overrides this.
+        """
+        value, d1, d2 = self.dimwise(t, x, 2)
+        return value, d1, (d2 if weights is None else weights * d2).sum(-1)
 
 
 def as_time(t: Tensor | float, x: Tensor) -> Tensor:

@@ -99,14 +99,23 @@ class PhysicalDensity(Density):
         self.density, self.units = density, units
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        value, *rest = self.density.dimwise(*self._standard(t, x), order)
+        value, *rest = self._scaled(self.density.dimwise(*self._standard(t, x), order))
         value = value - self.units.scale.log().sum()
-        scaled = (v / self.units.scale**k for k, v in enumerate(rest, start=1))
-        return value.to(x), *(v.to(x) for v in scaled)
+        return value.to(x), *(v.to(x) for v in rest)
 
-    def time_derivative(self, t: Tensor, x: Tensor) -> Tensor:
-        inner = self.density.time_derivative(*self._standard(as_time(t, x), x))
-        return (inner / self.units.t_scale).to(x)
+    def in_time(
+        self, t: Tensor, x: Tensor, order: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        values, slopes = self.density.in_time(*self._standard(as_time(t, x), x), order)
+        value, *rest = self._scaled(values)
+        value = value - self.units.scale.log().sum()
+        rates = (v / self.units.t_scale for v in self._scaled(slopes))
+        return (value.to(x), *(v.to(x) for v in rest)), tuple(v.to(x) for v in rates)
+
+    def _scaled(self, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The value, and derivatives with respect to x in the user's units."""
+        value, *rest = values
+        return value, *(v / self.units.scale**k for k, v in enumerate(rest, start=1))
 
     def log_prob(self, t: Tensor | float | np.ndarray, x: Tensor | np.ndarray) -> Tensor:
         return super().log_prob(*_tensors(t, x))
