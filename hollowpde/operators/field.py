@@ -29,10 +29,8 @@ class Field(nn.Module, ABC):
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What `dimwise` gives, and d/dt of each part at fixed x: one forward-mode pass."""
         t = as_time(t, x)
-        values, slopes = torch.func.jvp(
-            lambda s: self.dimwise(s, x, order), (t,), (torch.ones_like(t),)
-        )
-        return values, slopes
+        both = torch.func.jvp(lambda s: self.dimwise(s, x, order), (t,), (torch.ones_like(t),))
+        return both[0], both[1]
 
     def with_laplacian(
         self, t: Tensor, x: Tensor, weights: Tensor | None = None
