@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hollowpde import taylor
 from hollowpde.densities.base import Density
 from hollowpde.errors import InputError
+from hollowpde.nets.scalar.sums import along_each
 from hollowpde.operators.field import as_time
 
 
@@ -64,25 +65,24 @@ class GaussianMixture(Density):
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         joint, z, scales = self._joint(*self._at(t), x)
-        value = joint.logsumexp(-1)
         if order == 0:
-            return (value,)
+            return (joint.logsumexp(-1),)
         # Along x_j, component r is multiplied by exp(e), e = -(z / sigma) s - s^2 / (2 sigma^2).
-        responsibility = (joint - value.unsqueeze(-1)).exp().unsqueeze(-1)
-        slopes = (-z / scales, -0.5 / scales.square())
-        # Their mean is taken out and added to the logarithm: far from the means its powers would
-        # cancel down to rounding errors.
-        shifts = [(responsibility * c).sum(-2) for c in slopes][:order]
-        centred = [c - shift.unsqueeze(-2) for c, shift in zip(slopes, shifts, strict=False)]
-        absent = [None] * (order - 2)
-        exponent: taylor.Series = [torch.zeros_like(z), *centred, *absent]
-        total: taylor.Series = [
-            None if c is None else (responsibility * c).sum(-2) for c in taylor.exp(exponent)
-        ]
-        # The responsibilities sum to one, up to rounding, which the logarithm must not see.
-        total[0] = torch.ones_like(x)
-        out = taylor.add(taylor.log(total), [None, *shifts, *absent])
-        return value, *taylor.derivatives(out)[1:]
+        slopes = (-z / scales, -0.5 / scales.square(), *([None] * (order - 2)))
+        return along_each(_log_sum_exp, joint.unsqueeze(-1), [*slopes[:order]], x)
+
+    def with_laplacian(
+        self, t: Tensor, x: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        # The sum over j before that over the components: no second derivative of its own is kept.
+        joint, z, scales = self._joint(*self._at(t), x)
+        value = joint.logsumexp(-1)
+        responsibility = (joint - value.unsqueeze(-1)).exp()
+        slopes = -z / scales
+        gradient = (responsibility.unsqueeze(-1) * slopes).sum(-2)
+        spread = (slopes - gradient.unsqueeze(-2)).square() - scales.square().reciprocal()
+        each = spread if weights is None else weights.unsqueeze(-2) * spread
+        return value, gradient, (responsibility * each.sum(-1)).sum(-1)
 
     def in_time(
         self, t: Tensor, x: Tensor, order: int
@@ -166,3 +166,28 @@ class GaussianMixture(Density):
         z = (x.unsqueeze(-2) - means) / scales
         log_normal = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
         return log_weights + log_normal.sum(-1), z, scales
+
+
+def _log_sum_exp(z: taylor.Series) -> taylor.Series:
+    """The logarithm of the sum of exponentials over the components, `(..., R, d)`."""
+    joint, *slopes = z
+    if joint is None:
+        raise ValueError("the components must have a value.")
+    value = joint.logsumexp(-2)
+    if not slopes:
+        return [value]
+    responsibility = (joint - value.unsqueeze(-2)).exp()
+    # The mean of every coefficient is taken out and added to the logarithm: far from the means of
+    # the components its powers would cancel down to rounding errors.
+    shifts = [None if c is None else (responsibility * c).sum(-2) for c in slopes]
+    centred: taylor.Series = [
+        None if c is None or shift is None else c - shift.unsqueeze(-2)
+        for c, shift in zip(slopes, shifts, strict=True)
+    ]
+    total: taylor.Series = [
+        None if c is None else (responsibility * c).sum(-2)
+        for c in taylor.exp([torch.zeros_like(joint), *centred])
+    ]
+    # The responsibilities sum to one, up to rounding, which the logarithm must not see.
+    total[0] = torch.ones_like(value)
+    return [value, *taylor.add(taylor.log(total)[1:], shifts)]

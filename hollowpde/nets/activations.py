@@ -20,16 +20,16 @@ class Activation:
     rule: taylor.Rule
 
     def __call__(self, z: Tensor) -> Tensor:
-        (value,) = self.rule([z])
-        if value is None:
-            raise ValueError("an activation's rule must return a value.")
-        return value
+        return self.rule.about(z, 0)[0]
 
     def __repr__(self) -> str:
-        return f"Activation({self.rule.__name__})"
+        return f"Activation({self.rule.name})"
 
 
 silu = Activation(taylor.silu)
 tanh = Activation(taylor.tanh)
 sigmoid = Activation(taylor.sigmoid)
 softplus = Activation(taylor.softplus)
+gelu = Activation(taylor.gelu)
+erf = Activation(taylor.erf)
+sin = Activation(taylor.sin)

@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError
+from hollowpde.nets import blocks
 from hollowpde.nets.conditioners import ConditionerSpec, MaskedMLP
 from hollowpde.nets.transformers import SharedMLP, TransformerSpec
-from hollowpde.operators.field import Field, as_time
-
-# Rows (samples x dimensions) of one block of the transformer: small enough for its activations
-# to stay in the cache, large enough to hide the overhead of a call.
-_BLOCK_ROWS = 1024
+from hollowpde.operators.field import Field, as_time, check_dtype
 
 
 class HollowNet(Field):
@@ -86,15 +83,12 @@ class HollowNet(Field):
         self, t: Tensor, x: Tensor, context: Tensor | None, order: int
     ) -> tuple[Tensor, ...]:
         c = self._covariates(t, x, context)
-        h = self.conditioner(x, c)
-        samples = max(1, _BLOCK_ROWS // self.dim)
-        if torch.is_grad_enabled() or x.ndim != 2 or x.shape[0] <= samples:
-            return self.transformer.dimwise(x, h, c, order)
-        blocks = [
-            self.transformer.dimwise(*block, order)
-            for block in zip(x.split(samples), h.split(samples), c.split(samples), strict=True)
-        ]
-        return tuple(torch.cat(parts) for parts in zip(*blocks, strict=True))
+        try:
+            h = self.conditioner(x, c)
+            return blocks.dimwise(self.transformer, x, h, c, order)
+        except RuntimeError:
+            check_dtype(x, next(self.parameters()))
+            raise
 
     def _covariates(self, t: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
         if x.shape[-1] != self.dim:

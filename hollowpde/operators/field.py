@@ -50,6 +50,7 @@ def as_time(t: Tensor | float, x: Tensor) -> Tensor:
     >>> as_time(0.5, torch.zeros(2, 3))
     tensor([0.5000, 0.5000])
     """
+    check_points(x)
     batch = x.shape[:-1]
     time = torch.as_tensor(t, dtype=x.dtype, device=x.device)
     if time.ndim and time.shape != batch:
@@ -59,3 +60,29 @@ def as_time(t: Tensor | float, x: Tensor) -> Tensor:
         )
     # Not left expanded: forward mode writes a tangent of the same layout.
     return time.expand(batch).contiguous()
+
+
+def check_points(x: Tensor) -> None:
+    """Refuse points that no field takes: x must be `(..., d)`, float32 or float64."""
+    if not isinstance(x, Tensor) or x.ndim == 0:
+        raise InputError("x must be a tensor of shape (..., d), such as x.reshape(1, d).")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"x must be float32 or float64, but is {x.dtype}: use x.float().")
+
+
+def check_dtype(x: Tensor, parameter: Tensor) -> None:
+    """Refuse points of another dtype than a network's parameters: nothing is silently cast."""
+    if x.dtype != parameter.dtype:
+        raise InputError(
+            f"x is {x.dtype}, but this network is {parameter.dtype}: use "
+            f"x.to({parameter.dtype}), or field.to({x.dtype}) once."
+        )
+
+
+def transformed() -> bool:
+    """Whether a transform is at work that must see every operation: functorch, forward mode."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )

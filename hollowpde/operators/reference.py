@@ -3,16 +3,19 @@
 It costs d reverse passes per order and works on any differentiable `field(t, x)`. The exact
 operators are tested against it, and a user's own module falls back to it. Samples must not
 influence one another (no batch normalisation): derivatives are taken of the sum over the batch.
+
+It is ordinary reverse mode, which can be differentiated again, but not within a transform of
+`torch.func`: there it would miss what the transform wraps, and refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from hollowpde.errors import InputError
+from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.operators.field import as_time
 
 FieldLike = Callable[[Tensor, Tensor], Tensor]
@@ -34,15 +37,15 @@ def dimwise(
 
     Raises:
         InputError: the field returns another shape.
+        UnsupportedError: called within a transform of `torch.func`.
 
     >>> x = torch.tensor([[1.0, 2.0]])
     >>> dimwise(lambda t, x: x**3, 0.0, x, order=2)[2].detach()
     tensor([[ 6., 12.]])
     """
-    keep_graph = torch.is_grad_enabled()
-    time = as_time(t, x)
+    keep_graph, time = torch.is_grad_enabled(), as_time(t, x)
     with torch.enable_grad():
-        leaf = x if keep_graph and x.requires_grad else x.detach().requires_grad_()
+        leaf = _leaf(x, keep_graph)
         value = field(time, leaf)
         vector = _is_vector(value, x)
         columns: list[list[Tensor]] = []
@@ -50,13 +53,36 @@ def dimwise(
             y = value[..., i] if vector else value
             column = []
             for _ in range(order):
-                y = _partial(y, leaf, i)
+                y = _grad(y, leaf)[..., i]
                 column.append(y)
             columns.append(column)
         out = [value]
         for k in range(order):
             out.append(torch.stack([column[k] for column in columns], dim=-1))
-    return tuple(out) if keep_graph else tuple(y.detach() for y in out)
+    return _released(out, keep_graph)
+
+
+def dimwise_in_time(
+    field: FieldLike, t: Tensor | float, x: Tensor, *, order: int = 0
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """What `dimwise` gives, and d/dt of each part at fixed x, by brute force.
+
+    >>> values, slopes = dimwise_in_time(lambda t, x: t[..., None] * x**2, 3.0, torch.ones(1, 1),
+    ...                                  order=1)
+    >>> [slope.item() for slope in slopes]
+    [1.0, 2.0]
+    """
+    keep_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        time = _leaf(as_time(t, x), keep_graph)
+        values = dimwise(field, time, x, order=order)
+        slopes = [
+            torch.stack([_grad(y, time) for y in value.unbind(-1)], dim=-1)
+            if value.shape == x.shape
+            else _grad(value, time)
+            for value in values
+        ]
+    return _released(values, keep_graph), _released(slopes, keep_graph)
 
 
 def divergence(field: FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
@@ -64,23 +90,56 @@ def divergence(field: FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
     return dimwise(field, t, x, order=1)[1].sum(-1)
 
 
-def laplacian(field: FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
-    """`sum_i d^2 u / dx_i^2` of a scalar field by brute force, shape `(...)`."""
-    return dimwise(field, t, x, order=2)[2].sum(-1)
+def laplacian(
+    field: FieldLike, t: Tensor | float, x: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """`sum_i a_i d^2 u / dx_i^2` of a scalar field by brute force, shape `(...)`."""
+    d2 = dimwise(field, t, x, order=2)[2]
+    return (d2 if weights is None else weights * d2).sum(-1)
 
 
 def jacobian(field: FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
     """The full Jacobian `d f_i / dx_j` of a vector field, shape `(..., d, d)`."""
-    time = as_time(t, x)
+    keep_graph, time = torch.is_grad_enabled(), as_time(t, x)
     with torch.enable_grad():
-        leaf = x if x.requires_grad else x.detach().requires_grad_()
-        value = field(time, leaf)
-        rows = [_grad(value[..., i], leaf) for i in range(x.shape[-1])]
-    return torch.stack(rows, dim=-2)
+        leaf = _leaf(x, keep_graph)
+        rows = [_grad(y, leaf) for y in field(time, leaf).unbind(-1)]
+        (out,) = _released([torch.stack(rows, dim=-2)], keep_graph)
+    return out
 
 
-def _partial(y: Tensor, x: Tensor, i: int) -> Tensor:
-    return _grad(y, x)[..., i]
+def hessian(field: FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
+    """The full Hessian `d^2 u / dx_i dx_j` of a scalar field, shape `(..., d, d)`.
+
+    >>> hessian(lambda t, x: x[..., 0] * x[..., 1], 0.0, torch.ones(2))
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+    keep_graph, time = torch.is_grad_enabled(), as_time(t, x)
+    with torch.enable_grad():
+        leaf = _leaf(x, keep_graph)
+        rows = [_grad(y, leaf) for y in _grad(field(time, leaf), leaf).unbind(-1)]
+        (out,) = _released([torch.stack(rows, dim=-2)], keep_graph)
+    return out
+
+
+def _leaf(x: Tensor, keep_graph: bool) -> Tensor:
+    """x as something to differentiate by; itself, if the result is to be differentiated too."""
+    try:
+        # Within a transform of torch.func this raises, on any tensor. Not asked here, the graph
+        # of a tensor from outside would have nothing in it, and every derivative would be zero.
+        leaf = x.detach().requires_grad_()
+    except RuntimeError as error:
+        raise UnsupportedError(
+            "brute force is ordinary reverse mode, which cannot run within a transform of "
+            "torch.func (vmap, grad, jvp, ...): use a HollowNet or another Field, whose "
+            "derivatives need none, or put the batch into the leading axes of x."
+        ) from error
+    return x if keep_graph and x.requires_grad else leaf
+
+
+def _released(out: Iterable[Tensor], keep_graph: bool) -> tuple[Tensor, ...]:
+    return tuple(out) if keep_graph else tuple(y.detach() for y in out)
 
 
 def _grad(y: Tensor, x: Tensor) -> Tensor:

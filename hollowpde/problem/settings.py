@@ -23,7 +23,7 @@ def override(declared: T, assignments: Sequence[str]) -> T:
         InputError: no "=", an unknown key (the nearest is named), or a value of another type.
 
     >>> override(hp.MaskedMLP(), ["hidden=(32,32)", "features=8"])
-    MaskedMLP(hidden=(32, 32), features=8, activation=Activation(silu))
+    MaskedMLP(hidden=(32, 32), features=8, activation=Activation(silu), residual=False)
     """
     for assignment in assignments:
         key, equals, text = assignment.partition("=")

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.operators.field import Field, as_time
-from hollowpde.operators.jets import Jet
+from hollowpde.operators.jets import Jet, Needs
 from hollowpde.operators.reference import FieldLike
 
 
 class Residual:
     r"""The left-hand side minus the right-hand side of an equation, at points (t, x).
 
-    The expression is called with one `Jet` per field, then t and x. The orders of derivatives
-    that it uses are found by the first evaluation; from then on one pass per field computes them.
+    The expression is called with one `Jet` per field, then t and x. What it asks of each is found
+    by the first evaluation; from then on one pass per field computes it: the derivatives up to
+    the highest order, or the Laplacian without the second derivatives of each dimension.
 
     Arguments:
         expression: `expression(u, ..., t, x)`, returns `(...)` or `(..., d)`.
@@ -36,24 +37,24 @@ class Residual:
     def __init__(self, expression: Callable[..., Tensor], fields: int = 1) -> None:
         self.expression = expression
         self.fields = fields
-        self._orders: list[int] | None = None
+        self._needs: list[Needs] | None = None
 
     def __call__(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> Tensor:
         if len(fields) != self.fields:
             raise InputError(f"fields must hold {self.fields} fields, but holds {len(fields)}.")
         t = as_time(t, x)
-        if self._orders is None:
+        if self._needs is None:
             # Not on the points themselves: every evaluation then takes the same path, and a fit
             # that is resumed rounds like one that was not.
-            self._orders = self._probe(fields, t, x)
-        jets = [Jet(f, t, x, order) for f, order in zip(fields, self._orders, strict=True)]
+            self._needs = self._probe(fields, t, x)
+        jets = [Jet(f, t, x, needs) for f, needs in zip(fields, self._needs, strict=True)]
         return self.expression(*jets, t, x)
 
-    def _probe(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> list[int]:
-        """The orders that the expression asks of each field, found at one point."""
+    def _probe(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> list[Needs]:
+        """What the expression asks of each field, found at one point."""
         one = x.reshape(-1, x.shape[-1])[:1]
         time = t.reshape(-1)[:1]
         jets = [Jet(f, time, one) for f in fields]
         with torch.no_grad():
             self.expression(*jets, time, one)
-        return [jet.order for jet in jets]
+        return [jet.needs for jet in jets]

@@ -8,8 +8,11 @@ from hollowpde.nets import (
     Scaled,
     Transformer,
     TransformerSpec,
+    erf,
+    gelu,
     sigmoid,
     silu,
+    sin,
     softplus,
     tanh,
 )
@@ -17,17 +20,52 @@ from hollowpde.operators import Field
 
 DIMS = st.integers(1, 8)
 WIDTHS = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
-ACTIVATIONS = st.sampled_from([tanh, sigmoid, silu, softplus])
+ACTIVATIONS = st.sampled_from([tanh, sigmoid, silu, softplus, gelu, erf, sin])
 
-# Strategies of specs, for a network of any dimension.
+FEATURES = st.integers(1, 5)
+
+# Strategies of specs, given the dimension. All of them see every neighbour.
 CONDITIONERS = {
-    "MaskedMLP": st.builds(
+    "MaskedMLP": lambda dim: st.builds(
         hp.MaskedMLP, hidden=WIDTHS, features=st.integers(2, 5), activation=ACTIVATIONS
     ),
+    "ExclusivePooling": lambda dim: st.builds(
+        hp.ExclusivePooling,
+        hidden=WIDTHS,
+        features=FEATURES,
+        identity=st.booleans(),
+        activation=ACTIVATIONS,
+    ),
+    "ExclusiveAttention": lambda dim: st.builds(
+        lambda heads, each, **sizes: hp.ExclusiveAttention(heads * each, heads, **sizes),
+        heads=st.integers(1, 3),
+        each=st.integers(1, 4),
+        layers=st.integers(1, 2),
+        features=FEATURES,
+        activation=ACTIVATIONS,
+    ),
+    "Convolution1d": lambda dim: st.builds(
+        hp.Convolution1d,
+        channels=st.integers(2, 6),
+        features=FEATURES,
+        periodic=st.booleans(),
+        activation=ACTIVATIONS,
+    ),
+    "Convolution2d": lambda dim: st.builds(
+        hp.Convolution2d,
+        shape=st.sampled_from([(h, dim // h) for h in range(1, dim + 1) if dim % h == 0]),
+        channels=st.integers(2, 6),
+        features=FEATURES,
+        periodic=st.booleans(),
+        activation=ACTIVATIONS,
+    ),
 }
+# Strategies of specs, for a network of any dimension.
 SHARED_MLPS = st.builds(hp.SharedMLP, hidden=WIDTHS, activation=ACTIVATIONS)
 TRANSFORMERS = {
     "SharedMLP": SHARED_MLPS,
+    "SeparateMLP": st.builds(hp.SeparateMLP, hidden=WIDTHS, activation=ACTIVATIONS),
+    "AffineGate": st.builds(hp.AffineGate, gates=st.integers(1, 4), activation=ACTIVATIONS),
     "a forward alone": SHARED_MLPS.map(lambda spec: ForwardAlone(spec)),
 }
 
@@ -50,16 +88,40 @@ DENSITIES = {
     ),
 }
 
-NETWORKS = [(c, t) for c in CONDITIONERS for t in TRANSFORMERS]
+SCALARS = {
+    "SeparableNet": lambda dim: st.builds(
+        lambda **sizes: lambda: hp.SeparableNet(dim, **sizes),
+        features=FEATURES,
+        inner=WIDTHS,
+        outer=WIDTHS,
+        activation=ACTIVATIONS,
+    ),
+    "ProductNet": lambda dim: st.builds(
+        lambda **sizes: lambda: hp.ProductNet(dim, **sizes),
+        rank=FEATURES,
+        inner=WIDTHS,
+        activation=ACTIVATIONS,
+    ),
+    "RidgeNet": lambda dim: st.builds(
+        lambda **sizes: lambda: hp.RidgeNet(dim, **sizes),
+        hidden=WIDTHS,
+        activation=ACTIVATIONS,
+    ),
+}
+
+# Every conditioner and every transformer, each with the default of the other.
+NETWORKS = [(c, "SharedMLP") for c in CONDITIONERS]
+NETWORKS += [("MaskedMLP", t) for t in TRANSFORMERS if t != "SharedMLP"]
 
 
 @st.composite
 def networks(draw, conditioner="MaskedMLP", transformer="SharedMLP", dims=DIMS):
     """A factory of a hollow network of any size, sometimes with a context."""
+    dim = draw(dims)
     arguments = {
-        "dim": draw(dims),
+        "dim": dim,
         "context": draw(st.sampled_from([0, 0, 2])),
-        "conditioner": draw(CONDITIONERS[conditioner]),
+        "conditioner": draw(CONDITIONERS[conditioner](dim)),
         "transformer": draw(TRANSFORMERS[transformer]),
     }
     return lambda: hp.HollowNet(**arguments)

@@ -146,7 +146,7 @@ def test_the_context_matters_for_every_output():
 @pytest.mark.parametrize("conditioner", CONDITIONERS)
 @given(data=st.data(), seed=SEEDS)
 def test_every_h_depends_on_time_and_context(conditioner, data, seed):
-    spec = data.draw(CONDITIONERS[conditioner])
+    spec = data.draw(CONDITIONERS[conditioner](4))
     net = checks.redrawn(hp.HollowNet(4, context=2, conditioner=spec), seed)
     t = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     context = torch.ones(2, dtype=torch.float64, requires_grad=True)

@@ -80,13 +80,94 @@ def test_total_minus_own_leaks_by_rounding():
         checks.check_hollow(net)
 
 
-def test_masks_that_let_a_group_see_itself_are_found():
-    net = hp.HollowNet(4)
-    for stream in (net.conditioner.before, net.conditioner.after):
-        mask = stream.hidden[0].mask
-        stream.hidden[0].mask = mask | mask.roll(-1, 1)
+def test_masks_that_let_a_unit_see_too_much_are_found():
+    for layer in range(3):
+        net = hp.HollowNet(4)
+        linear = [*net.conditioner.hidden, net.conditioner.out][layer]
+        linear.mask_0 = linear.mask_0.roll(1, 1).maximum(linear.mask_0)
+        with broken("is not hollow"):
+            checks.check_hollow(net)
+
+
+class Donuts(Conditioner):
+    """Convolutions over a chain with a kernel of five, none of which sees its own centre."""
+
+    def __init__(self, layers, channels=4):
+        super().__init__()
+        self.features = channels
+        self.layers = nn.ModuleList(
+            nn.Linear(4 * (channels if layer else 1), channels) for layer in range(layers)
+        )
+
+    def forward(self, x, c):
+        z = x.unsqueeze(-1)
+        for layer in self.layers:
+            taps = [nn.functional.pad(z, (0, 0, by, -by)) for by in (-2, -1, 1, 2)]
+            z = layer(torch.cat(taps, -1)).tanh()
+        return z
+
+
+class FromTheQueries(nn.Module):
+    """An attention layer whose keys and values are the states, as in ordinary self-attention."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, q, s):
+        return self.layer(q, q)
+
+
+def net_of_donuts(layers):
+    net = hp.HollowNet(6)
+    net.conditioner = Donuts(layers, net.conditioner.features)
+    return net
+
+
+def net_of_self_attention(layers):
+    net = hp.HollowNet(6, conditioner=hp.ExclusiveAttention(width=8, layers=layers))
+    for n in range(1, layers):
+        net.conditioner.layers[n] = FromTheQueries(net.conditioner.layers[n])
+    return net
+
+
+@pytest.mark.parametrize("stack", [net_of_donuts, net_of_self_attention])
+def test_masked_layers_leak_from_the_second_on(stack):
+    checks.check_hollow(stack(1))
+    for layers in (2, 3, 5):
+        with broken("is not hollow"):
+            checks.check_hollow(stack(layers))
+
+
+@pytest.mark.parametrize(
+    "spec", [hp.Convolution1d(periodic=True), hp.Convolution2d((2, 3), periodic=True)]
+)
+def test_streams_that_go_all_the_way_round_are_found(monkeypatch, spec):
+    checks.check_hollow(hp.HollowNet(6, conditioner=spec))
+    monkeypatch.setattr(
+        "hollowpde.nets.conditioners.convolution._reach", lambda spec, length: length
+    )
+    with broken("is not hollow"):
+        checks.check_hollow(hp.HollowNet(6, conditioner=spec))
+
+
+def test_streams_that_are_not_shifted_are_found():
+    net = hp.HollowNet(6, conditioner=hp.Convolution1d())
+    for stream in net.conditioner.streams:
+        stream.sign = 0
     with broken("is not hollow"):
         checks.check_hollow(net)
+
+
+def test_the_mean_over_all_is_found(monkeypatch):
+    net = hp.HollowNet(6, conditioner=hp.ExclusivePooling())
+    for total in (
+        lambda u: u.sum(-2, keepdim=True).expand_as(u),
+        lambda u: u.sum(-2, keepdim=True) - u,
+    ):
+        monkeypatch.setattr("hollowpde.nets.conditioners.pooling.exclusive_sum", total)
+        with broken("is not hollow"):
+            checks.check_hollow(net)
 
 
 def test_h_that_is_not_finite_is_found():
@@ -140,10 +221,12 @@ def test_one_hidden_neighbour_fails_coverage():
 def test_one_stream_covers_half():
     net = hp.HollowNet(5)
     checks.check_coverage(net)
-    half = net.conditioner.before.features
-    net.conditioner = Wrapped(
-        net.conditioner, lambda h, x: torch.cat([h[..., :half], 0 * h[..., half:]], -1)
-    )
+    out = net.conditioner.out
+    units = sum(len(w) for w in net.conditioner.hidden[-1].weights)
+    for k, [(low, _)] in enumerate(
+        out.spans
+    ):  # nothing is read from the units that see x_j, j < i
+        out.get_buffer(f"mask_{k}")[:, : units // 2 - low] = 0
     with broken("10 of 20 off-diagonal"):
         checks.check_coverage(net)
 
@@ -160,12 +243,21 @@ def test_rounding_is_not_dependence():
         checks.check_coverage(Cancelling())
 
 
+@pytest.mark.parametrize(
+    "spec", [hp.Convolution1d(reach=2), hp.Convolution2d((3, 4), reach=1, periodic=True)]
+)
+def test_a_local_coupling_fails_coverage(spec):
+    with broken("off-diagonal derivatives are zero"):
+        checks.check_coverage(hp.HollowNet(12, conditioner=spec))
+
+
 def test_narrow_masks_without_the_window_are_cut_off():
     # What plain masks do when there are fewer units than dimensions.
     net = hp.HollowNet(40, conditioner=hp.MaskedMLP(hidden=(8, 8)))
     checks.check_coverage(net)
-    for stream in (net.conditioner.before, net.conditioner.after):
-        stream._neighbours = lambda x, s=stream: x.new_zeros(*x.shape, s.window)
+    out = net.conditioner.out
+    for k, ((low, high), _) in enumerate(out.spans):
+        out.get_buffer(f"mask_{k}")[:, high - low :] = 0
     with broken("off-diagonal derivatives are zero"):
         checks.check_coverage(net)
 

@@ -12,13 +12,33 @@ from hollowpde import taylor
 from hollowpde.testing.common import agree
 
 UNARY = {
+    "square": (taylor.square, torch.square),
     "exp": (taylor.exp, torch.exp),
-    "log": (lambda z: taylor.log([z[0].abs() + 0.5, *z[1:]]), lambda z: z.log()),
+    "log": (taylor.log, torch.log),
+    "sin": (taylor.sin, torch.sin),
+    "cos": (taylor.cos, torch.cos),
     "tanh": (taylor.tanh, torch.tanh),
     "sigmoid": (taylor.sigmoid, torch.sigmoid),
     "silu": (taylor.silu, F.silu),
     "softplus": (taylor.softplus, F.softplus),
+    "erf": (taylor.erf, torch.erf),
+    "gelu": (taylor.gelu, F.gelu),
+    **{
+        f"power {p}": (lambda z, p=p: taylor.power(z, p), lambda z, p=p: z**p)
+        for p in (0, 1, 2, 3, 7, 2.0, -1, -2, -3.0, 0.5, 1.5, -0.5, -2.25)
+    },
 }
+POSITIVE = {"log", "power 0.5", "power 1.5", "power -0.5", "power -2.25"}
+NONZERO = {"power -1", "power -2", "power -3.0"}
+
+
+def within(name, z):
+    """The series with its value moved into the domain of a rule."""
+    if name in POSITIVE:
+        return [z[0].abs() + 0.5, *z[1:]]
+    if name in NONZERO:
+        return [z[0] + torch.where(z[0] < 0, -0.5, 0.5), *z[1:]]
+    return z
 
 
 @st.composite
@@ -62,11 +82,7 @@ def compare(rule, function, *inputs):
 @pytest.mark.parametrize("name", UNARY)
 @given(z=series())
 def test_unary(name, z):
-    rule, function = UNARY[name]
-    if name == "log":
-        z = [z[0].abs() + 0.5, *z[1:]]
-        rule = taylor.log
-    compare(rule, function, z)
+    compare(*UNARY[name], within(name, z))
 
 
 @given(data=st.data(), order=st.integers(0, 6))
@@ -74,6 +90,14 @@ def test_binary(data, order):
     a, b = data.draw(series(order)), data.draw(series(order))
     compare(taylor.add, torch.add, a, b)
     compare(taylor.multiply, torch.mul, a, b)
+    compare(taylor.divide, torch.div, a, within("power -1", b))
+
+
+@given(z=series())
+def test_whole_powers_at_zero(z):
+    z = [torch.zeros_like(z[0]), *z[1:]]
+    for p in (0, 1, 2, 3, 7):
+        compare(*UNARY[f"power {p}"], z)
 
 
 @given(z=series(n=2), bias=st.booleans())
@@ -92,7 +116,8 @@ def test_linear(z, bias):
 def test_absent_means_zero(z, data):
     filled = [torch.zeros_like(z[0]) if c is None else c.expand_as(z[0]) for c in z]
     for name, (rule, _) in UNARY.items():
-        for a, b in zip(*(taylor.derivatives(rule(y)) for y in (z, filled)), strict=True):
+        both = (taylor.derivatives(rule(within(name, y))) for y in (z, filled))
+        for a, b in zip(*both, strict=True):
             agree(name, a, b, 1e-12)
 
 
@@ -106,6 +131,7 @@ def test_derivatives_and_coefficients_are_inverse(z):
 @given(z=series(order=4), name=st.sampled_from(sorted(UNARY)))
 def test_gradients_reach_every_coefficient(z, name):
     rule, _ = UNARY[name]
+    z = within(name, z)
     leaves = [c.clone().requires_grad_() for c in z if c is not None]
 
     def outputs(*given):
@@ -115,36 +141,96 @@ def test_gradients_reach_every_coefficient(z, name):
     assert torch.autograd.gradcheck(outputs, leaves)
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "silu", "softplus", "log"])
-@pytest.mark.parametrize("slope", [-1.0, 1.0])
-def test_finite_far_out_in_float32(name, slope):
-    size = torch.logspace(-4, 4, 400)
-    x = size if name == "log" else torch.cat([-size.flip(0), torch.zeros(1), size])
-    x = x.requires_grad_()
-    # log: derivatives of order k are of size x^-k, which float32 holds to order 6 from 1e-4 on.
-    order = 6
-    rule = getattr(taylor, name)
-    out = taylor.derivatives(rule([x, torch.tensor(slope), *([None] * (order - 1))]))
-    for k, y in enumerate(out):
+# Far out, in float32
+
+BOUNDED = ["tanh", "sigmoid", "silu", "softplus", "erf", "gelu", "sin", "cos"]
+
+
+def line(rule, x, order=6):
+    """Derivatives 0..order in x itself, of the dtype of x."""
+    slope = torch.ones((), dtype=x.dtype)
+    return taylor.derivatives(rule([x, slope, *([None] * (order - 1))][: order + 1]))
+
+
+def far(*decades):
+    size = torch.logspace(*decades, 400)
+    return torch.cat([-size.flip(0), torch.zeros(1), size])
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_far_out_they_are_right_in_float32(name):
+    rule, _ = UNARY[name]
+    x = far(-4, 4).requires_grad_()
+    precise = x.detach().double().requires_grad_()
+    for k, (y, z) in enumerate(zip(line(rule, x), line(rule, precise), strict=True)):
         assert y.dtype == torch.float32
-        assert y.isfinite().all(), (name, k)
-        if name != "log":
+        slopes = [
+            torch.autograd.grad(a.sum(), b, retain_graph=True)[0]
+            for a, b in ((y, x), (z, precise))
+        ]
+        for what, got, expected in (("value", y, z), ("gradient", *slopes)):
+            error = (got.double() - expected).abs()
+            # The largest derivatives of order k, on [-3, 3], are of the size of sqrt(k!).
+            assert (error <= 2e-6 * expected.abs() + 1e-6 * math.factorial(k) ** 0.5).all(), (
+                f"{what} of derivative {k} of {name} is off by {error.max():.2g} "
+                f"at {x[error.argmax()].item():.4g}"
+            )
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "exp"])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_tails_keep_their_relative_accuracy(name, side):
+    # Where a derivative decays: 1 - y would be rounding noise, then zero, beyond |x| = 9.
+    x = side * torch.linspace(4, 80, 300)
+    both = (line(UNARY[name][0], s) for s in (x, x.double()))
+    for k, (y, z) in enumerate(zip(*both, strict=True)):
+        assert ((y - z).abs() <= 2e-5 * z.abs()).all(), f"derivative {k} of {name}"
+
+
+def test_the_left_tail_of_gelu_keeps_its_relative_accuracy():
+    x = torch.linspace(-12, -5, 300)
+    both = (line(taylor.gelu, s) for s in (x, x.double()))
+    for k, (y, z) in enumerate(zip(*both, strict=True)):
+        assert ((y - z).abs() <= 1e-4 * z.abs()).all(), f"derivative {k}"
+
+
+def test_softplus_is_no_straight_line_at_20_in_float64():
+    x = torch.linspace(15, 50, 100, dtype=torch.float64)
+    expected = x + torch.exp(-x).log1p()
+    torch.testing.assert_close(taylor.softplus([x])[0], expected, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("name", [*sorted(POSITIVE), *sorted(NONZERO), "power 3"])
+def test_powers_keep_their_relative_accuracy(name):
+    # Of size x^(p - k), which must be a number of float32.
+    x = torch.logspace(-3, 4, 400).requires_grad_()
+    both = (line(UNARY[name][0], s) for s in (x, x.double()))
+    for k, (y, z) in enumerate(zip(*both, strict=True)):
+        away = (x.detach() - 1).abs() > 0.1 if name == "log" and k == 0 else x.detach() > 0
+        assert ((y - z).abs() <= 5e-6 * z.abs())[away].all(), f"derivative {k} of {name}"
+        if y.requires_grad:
             (gradient,) = torch.autograd.grad(y.sum(), x, retain_graph=True)
-            assert gradient.isfinite().all(), (name, k)
+            assert gradient.isfinite().all(), f"the gradient of derivative {k} of {name}"
 
 
-def test_far_out_values_are_right_in_float32():
-    x = torch.tensor([-1e4, -100.0, 100.0, 1e4])
-    one, zero = torch.ones(()), torch.zeros(4)
-    step = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    y, d1, d2 = taylor.derivatives(taylor.silu([x, one, None]))
-    torch.testing.assert_close(y, x.clamp(min=0))
-    torch.testing.assert_close(d1, step)
-    torch.testing.assert_close(d2, zero)
-    y, d1, d2 = taylor.derivatives(taylor.softplus([x, one, None]))
-    torch.testing.assert_close(y, x.clamp(min=0))
-    torch.testing.assert_close(d1, step)
-    torch.testing.assert_close(d2, zero)
+# Transforms
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_rules_map_over_points_and_over_coefficients(name):
+    rule, _ = UNARY[name]
+    z0 = within(name, [torch.randn(4, 3, dtype=torch.float64)])[0]
+    slope, bend = torch.randn(2, 4, 3, dtype=torch.float64)
+
+    def outputs(*z):
+        return taylor.derivatives(rule([*z, None]))
+
+    for dims in ((0, 0, 0), (0, None, None), (None, 0, None), (None, None, 0)):
+        inputs = [a if b == 0 else a[0] for a, b in zip((z0, slope, bend), dims, strict=True)]
+        mapped = torch.func.vmap(outputs, dims)(*inputs)
+        whole = outputs(*(a.expand(4, 3) for a in inputs))
+        for a, b in zip(mapped, whole, strict=True):
+            torch.testing.assert_close(a, b)
 
 
 def test_log_undoes_exp():

@@ -13,27 +13,36 @@ from torch import Tensor, nn
 from hollowpde.errors import InputError
 from hollowpde.nets.activations import Activation, silu
 from hollowpde.nets.conditioners.base import Conditioner, ConditionerSpec, NoConditioner
+from hollowpde.operators.field import transformed
+
+# Rows of one block of a masked layer: enough that a product of matrices is efficient.
+_BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
 class MaskedMLP(ConditionerSpec):
-    r"""Two masked MLPs, `h_i = [a_i(x_1..x_{i-1}), b_i(x_{i+1}..x_d)]`.
+    r"""Two masked MLPs, `h_i = a_i(x_1..x_{i-1}) + b_i(x_{i+1}..x_d)`.
 
-    Each stream is an autoregressive network (MADE) whose hidden units carry a degree, the number
-    of dimensions that they may see. With fewer units than dimensions the degrees are those of
-    groups of neighbouring dimensions, and a locally connected linear layer over the nearest
-    neighbours supplies what the groups hide: h_i depends on every x_j, j != i, at any width.
+    Each stream is an autoregressive network (MADE): a hidden unit sees the first p dimensions (or
+    the last p), reads the units of the layer below that see no more than it does, and h_i reads
+    the units that do not see x_i. With fewer units than dimensions the p are those of groups of
+    neighbouring dimensions, and a linear layer over the nearest neighbours supplies what the
+    groups hide: h_i depends on every x_j, j != i, at any width.
 
     It represents any coupling between dimensions, and is not permutation-equivariant. Left and
-    right neighbours meet only in the transformer.
+    right neighbours meet only in the transformer. Of dimensions that share a group, at d > width,
+    h_i sees those of its own only through the linear layer.
 
     Arguments:
         hidden: widths of the hidden layers of each stream.
-        features: width of h_i; half of it for each stream.
+        features: width of h_i.
         activation: nonlinearity between the layers.
+        residual: add the input of every hidden layer but the first to its output, which needs
+            equal widths.
 
     Raises:
-        InputError: no hidden layer, a width below 1, or fewer than 2 features.
+        InputError: no hidden layer, a width or features below 1, or residual layers of unequal
+            widths.
 
     Source:
         Germain et al., MADE: Masked Autoencoder for Distribution Estimation (2015); two streams:
@@ -41,21 +50,24 @@ class MaskedMLP(ConditionerSpec):
 
     Example:
         >>> hp.MaskedMLP(hidden=(64, 64), features=8)
-        MaskedMLP(hidden=(64, 64), features=8, activation=Activation(silu))
+        MaskedMLP(hidden=(64, 64), features=8, activation=Activation(silu), residual=False)
     """
 
     hidden: tuple[int, ...] = (64, 64)
     features: int = 16
     activation: Activation = silu
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(
                 f"hidden must hold at least one width, all positive, but is {self.hidden}."
             )
-        if self.features < 2:
+        if self.features < 1:
+            raise InputError(f"features must be at least 1, but is {self.features}.")
+        if self.residual and len(set(self.hidden)) > 1:
             raise InputError(
-                f"features must be at least 2, one for each stream, but is {self.features}."
+                f"hidden must hold equal widths where layers are residual, but is {self.hidden}."
             )
 
     def build(self, dim: int, covariates: int) -> Conditioner:
@@ -63,88 +75,110 @@ class MaskedMLP(ConditionerSpec):
 
 
 class TwoStreams(Conditioner):
-    """The module that `MaskedMLP` describes."""
+    """The module that `MaskedMLP` describes.
+
+    Every unit has the set of inputs that it may see: each input itself, a hidden unit those
+    before or after some place, h_i all but x_i. A unit reads those of the layer below whose sets
+    lie within its own, so by induction none sees more than its set: h is hollow at any depth.
+    """
 
     def __init__(self, spec: MaskedMLP, dim: int, covariates: int) -> None:
         super().__init__()
-        self.features = spec.features
-        before = spec.features // 2
-        self.before = Stream(spec, dim, covariates, before, reverse=False)
-        self.after = Stream(spec, dim, covariates, spec.features - before, reverse=True)
+        self.features, self.activation, self.residual = (
+            spec.features,
+            spec.activation,
+            spec.residual,
+        )
+        group = math.ceil(dim / min(dim, *spec.hidden))
+        itself = torch.eye(dim, dtype=torch.bool)
+        sets = [itself, *(_before_and_after(dim, group, width) for width in spec.hidden), ~itself]
+        *hidden, out = [_within(below, above) for below, above in itertools.pairwise(sets)]
+        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in hidden)
+        self.from_c = nn.Linear(covariates, 2 * spec.hidden[0], bias=False)
+
+        reads = [out]
+        if group > 1:  # then also x itself: the rest of i's own group, and one more
+            reads.append(torch.ones_like(itself).triu(-group).tril(group) & ~itself)
+        self.out = MaskedLinear(
+            *(mask.repeat_interleave(self.features, dim=0) for mask in reads),
+            rows=max(1, _BLOCK_ROWS // self.features) * self.features,
+        )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        return torch.cat([self.before(x, c), self.after(x, c)], dim=-1)
+        first, *rest = self.hidden
+        z = first(x) + self.from_c(c)
+        for layer in rest:
+            y = layer(self.activation(z))
+            z = z + y if self.residual else y
+        inputs = (self.activation(z), x)[: self.out.inputs]
+        return self.out(*inputs).unflatten(-1, (-1, self.features))
 
 
-class Stream(nn.Module):
-    """h_i as a function of the dimensions before i, or of those after it (`reverse`).
+def _before_and_after(dim: int, group: int, width: int) -> Tensor:
+    """What the units of a hidden layer see: the dimensions before some group, or after it.
 
-    Degrees: dimension j lies in group j // size. A hidden unit of degree r sees the groups below
-    r, and h_i reads the units whose degree is at most the group of i; hence only earlier groups,
-    all of them. `window` earlier dimensions enter linearly, which covers i's own group.
+    In an order in which the units that h_i reads, those with shorter sets, stand together.
+    """
+    groups = math.ceil(dim / group)
+    count = torch.arange(width)[:, None] * groups // width
+    place = torch.arange(dim) // group
+    return torch.cat([(place < count).flip(0), place >= groups - count])
+
+
+def _within(below: Tensor, above: Tensor) -> Tensor:
+    """Which sets of `below` (m, d) lie within which of `above` (n, d): (n, m)."""
+    return (~above).float() @ below.float().t() == 0
+
+
+class MaskedLinear(nn.Module):
+    """A linear layer with some weights fixed at zero, `y = (mask * W) x + b`, x in several parts.
+
+    The rows are taken in blocks, each of which multiplies only the columns that its mask
+    touches: of a triangular mask half of the work is saved. Every row starts as in a linear layer
+    with the inputs that it really has.
     """
 
-    def __init__(
-        self, spec: MaskedMLP, dim: int, covariates: int, features: int, *, reverse: bool
-    ) -> None:
+    def __init__(self, *masks: Tensor, rows: int = _BLOCK_ROWS) -> None:
         super().__init__()
-        self.dim, self.features, self.reverse = dim, features, reverse
-        self.activation = spec.activation
-        size = math.ceil(dim / min(dim, *spec.hidden))
-        group = torch.arange(dim) // size
-        groups = int(group[-1]) + 1
-        if reverse:
-            group = group.flip(0)
-        # The nearest neighbours enter linearly: i's own group, and one more to cross its border.
-        self.window = min(2 * size - 1, dim - 1)
+        self.inputs = len(masks)
+        self.shape = (len(masks[0]), sum(mask.shape[1] for mask in masks))
+        self.spans: list[list[tuple[int, int]]] = []
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for k, blocks in enumerate(zip(*(mask.split(rows) for mask in masks), strict=True)):
+            self.spans.append([_touched(block) for block in blocks])
+            kept = [b[:, low:high] for b, (low, high) in zip(blocks, self.spans[k], strict=True)]
+            mask = torch.cat(kept, dim=1).float()
+            bound = mask.sum(1, keepdim=True).clamp(min=1) ** -0.5
+            self.weights.append((2 * torch.rand_like(mask) - 1) * bound * mask)
+            self.biases.append((2 * torch.rand(len(mask)) - 1) * bound.squeeze(1))
+            self.register_buffer(f"mask_{k}", mask, persistent=False)
 
-        degrees = [torch.arange(width) * groups // width for width in spec.hidden]
-        below = [(degrees[0][:, None] > group[None, :])]
-        below += [b[:, None] >= a[None, :] for a, b in itertools.pairwise(degrees)]
-        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in below)
-        self.out = MaskedLinear(
-            (group[:, None] >= degrees[-1][None, :]).repeat_interleave(features, dim=0)
-        )
-        self.covariates = nn.Linear(covariates, spec.hidden[0], bias=False)
-        bound = 1 / math.sqrt(self.window)
-        self.near = nn.Parameter(torch.empty(dim, self.window, features).uniform_(-bound, bound))
+    def forward(self, *x: Tensor) -> Tensor:
+        if len(self.spans) == 1:
+            return F.linear(*self._block(0, x))
+        if torch.is_grad_enabled() or x[0].ndim != 2 or transformed():
+            return torch.cat([F.linear(*self._block(k, x)) for k in range(len(self.spans))], -1)
+        # Each block into its place: joining them would touch everything once more.
+        y = x[0].new_empty(len(x[0]), self.shape[0])
+        places = y.split([len(bias) for bias in self.biases], dim=1)
+        for k, place in enumerate(places):
+            columns, weight, bias = self._block(k, x)
+            torch.addmm(bias, columns, weight.t(), out=place)
+        return y
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        z = self.hidden[0](x) + self.covariates(c)
-        for layer in self.hidden[1:]:
-            z = layer(self.activation(z))
-        h = self.out(self.activation(z)).unflatten(-1, (self.dim, self.features))
-        return h + torch.einsum("...dw,dwm->...dm", self._neighbours(x), self.near)
-
-    def _neighbours(self, x: Tensor) -> Tensor:
-        """The `window` dimensions before each i (after it, in reverse), zero beyond the ends."""
-        w = self.window
-        if self.reverse:
-            return F.pad(x, (0, w)).unfold(-1, w, 1)[..., 1:, :]
-        return F.pad(x, (w, 0)).unfold(-1, w, 1)[..., :-1, :]
+    def _block(self, k: int, x: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns, weights and bias of the k-th block of rows."""
+        parts = [y[..., low:high] for y, (low, high) in zip(x, self.spans[k], strict=True)]
+        columns = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return columns, self.weights[k] * self.get_buffer(f"mask_{k}"), self.biases[k]
 
     def extra_repr(self) -> str:
-        order = "after" if self.reverse else "before"
-        return f"h_i sees the dimensions {order} i, window={self.window}"
+        kept = sum(float(mask.sum()) for mask in self.buffers()) / math.prod(self.shape)
+        rows, columns = self.shape
+        return f"in_features={columns}, out_features={rows}, kept={kept:.2f}"
 
 
-class MaskedLinear(nn.Linear):
-    """A linear layer with some weights fixed at zero; the others start as in a smaller layer."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        rows, columns = mask.shape
-        super().__init__(columns, rows)
-        self.register_buffer("mask", mask, persistent=False)
-        with torch.no_grad():
-            # Each unit is scaled by the inputs that it really has, not by the width of the layer.
-            fan_in = mask.sum(1).clamp(min=1)
-            self.weight.mul_((columns / fan_in).sqrt()[:, None]).mul_(mask)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.mask, self.bias)
-
-    def extra_repr(self) -> str:
-        kept = float(self.mask.float().mean())
-        return f"in_features={self.in_features}, out_features={self.out_features}, kept={kept:.2f}"
+def _touched(mask: Tensor) -> tuple[int, int]:
+    """The columns, from low to below high, among which all that the mask keeps stand."""
+    columns = mask.any(0).nonzero().flatten().tolist()
+    return (columns[0], columns[-1] + 1) if columns else (0, 1)

@@ -7,9 +7,19 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from hollowpde.errors import InputError
+from hollowpde.operators.field import transformed
+
 
 class Transformer(nn.Module, ABC):
-    """A network that maps each (x_i, h_i) to f_i, dimension by dimension."""
+    """A network that maps each (x_i, h_i) to f_i, dimension by dimension.
+
+    Set `width`, how many numbers it computes of each row at a time, where evaluating it again
+    gives the same (no dropout, no state): large batches are then taken in blocks, and evaluated
+    anew for the gradient instead of kept.
+    """
+
+    width: int | None = None
 
     @abstractmethod
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Tensor:
@@ -24,6 +34,14 @@ class Transformer(nn.Module, ABC):
         """
         if order == 0:
             return (self(x, h, c),)
+        if transformed():
+
+            def total(y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+                values = self.dimwise(y, h, c, order - 1)
+                return values[-1].sum(), values
+
+            last, values = torch.func.grad(total, has_aux=True)(x)
+            return *values, last
         keep_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             copy = x.clone() if keep_graph and x.requires_grad else x.detach().requires_grad_()
@@ -38,6 +56,12 @@ class Transformer(nn.Module, ABC):
                 )  # fmt: skip
                 out.append(derivative)
         return tuple(out) if keep_graph else tuple(y.detach() for y in out)
+
+
+def check_widths(hidden: tuple[int, ...]) -> None:
+    """Raise an InputError unless there is a hidden layer and every width is positive."""
+    if not hidden or min(hidden) < 1:
+        raise InputError(f"hidden must hold at least one width, all positive, but is {hidden}.")
 
 
 class TransformerSpec(ABC):

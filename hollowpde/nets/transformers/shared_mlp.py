@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hollowpde import taylor
-from hollowpde.errors import InputError
-from hollowpde.nets.activations import Activation, tanh
-from hollowpde.nets.transformers.base import Transformer, TransformerSpec
+from hollowpde.nets.activations import Activation, silu
+from hollowpde.nets.transformers.base import Transformer, TransformerSpec, check_widths
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,14 @@ class SharedMLP(TransformerSpec):
 
     Example:
         >>> hp.SharedMLP(hidden=(32, 32))
-        SharedMLP(hidden=(32, 32), activation=Activation(tanh))
+        SharedMLP(hidden=(32, 32), activation=Activation(silu))
     """
 
     hidden: tuple[int, ...] = (32, 32)
-    activation: Activation = tanh
+    activation: Activation = silu
 
     def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise InputError(
-                f"hidden must hold at least one width, all positive, but is {self.hidden}."
-            )
+        check_widths(self.hidden)
 
     def build(self, dim: int, features: int, covariates: int) -> Transformer:
         return SharedTransformer(self, dim, features, covariates)
@@ -53,7 +51,7 @@ class SharedTransformer(Transformer):
 
     def __init__(self, spec: SharedMLP, dim: int, features: int, covariates: int) -> None:
         super().__init__()
-        self.activation = spec.activation
+        self.activation, self.width = spec.activation, max(spec.hidden)
         first, *rest = spec.hidden
         self.embedding = nn.Parameter(torch.empty(dim, first).uniform_(-1, 1))
         self.from_x = nn.Parameter(torch.empty(first).uniform_(-1, 1) * math.sqrt(3))
@@ -62,7 +60,8 @@ class SharedTransformer(Transformer):
         self.hidden = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(spec.hidden, rest, strict=False)
         )
-        self.out = nn.Linear(spec.hidden[-1], 1, bias=False)
+        last = spec.hidden[-1]
+        self.out = nn.Parameter((2 * torch.rand(last) - 1) * last**-0.5)
         self.slope = nn.Parameter(torch.zeros(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 
@@ -71,14 +70,20 @@ class SharedTransformer(Transformer):
 
     def dimwise(self, x: Tensor, h: Tensor, c: Tensor, order: int) -> tuple[Tensor, ...]:
         value = self.from_c(c).unsqueeze(-2) + self.embedding
-        if self.from_h is not None:
-            value = value + self.from_h(h)
         value = torch.addcmul(value, x.unsqueeze(-1), self.from_x)
-        # Along x_i the first layer is a straight line of constant slope, so its series ends there.
-        z: taylor.Series = [value, self.from_x, *([None] * (order - 1))][: order + 1]
-        for layer in cast("Iterable[nn.Linear]", self.hidden):
-            z = taylor.linear(self.activation.rule(z), layer.weight, layer.bias)
-        y = taylor.linear(self.activation.rule(z), self.out.weight)
-        y = [None if coefficient is None else coefficient.squeeze(-1) for coefficient in y]
+        if self.from_h is not None:
+            rows = torch.addmm(value.flatten(0, -2), h.flatten(0, -2), self.from_h.weight.t())
+            value = rows.view_as(value)
+        # Along x_i the first layer is a straight line of slope w: what its units give has the
+        # coefficients f_k w^k, of which w^k goes into the weights of the next layer.
+        f = self.activation.rule.about(value, order)
+        hidden = cast("Iterable[nn.Linear]", self.hidden)
+        layers: list[tuple[Tensor, Tensor | None]] = [(k.weight, k.bias) for k in hidden]
+        (weight, bias), *rest = [*layers, (self.out, None)]
+        weights = itertools.accumulate([weight, *[self.from_x] * order], torch.mul)
+        biases = [bias, *[None] * order]
+        y: taylor.Series = [F.linear(*parts) for parts in zip(f, weights, biases, strict=True)]
+        for weight, bias in rest:
+            y = taylor.linear(self.activation.rule(y), weight, bias)
         line: taylor.Series = [torch.addcmul(self.bias, x, self.slope), self.slope]
         return taylor.derivatives(taylor.add(y, [*line, *([None] * (order - 1))][: order + 1]))

@@ -1,0 +1,7 @@
+"""Scalar fields whose gradient, dimension-wise derivatives and Laplacian are exact and cheap."""
+
+from hollowpde.nets.scalar.product import ProductNet
+from hollowpde.nets.scalar.ridge import RidgeNet
+from hollowpde.nets.scalar.separable import SeparableNet
+
+__all__ = ["ProductNet", "RidgeNet", "SeparableNet"]
