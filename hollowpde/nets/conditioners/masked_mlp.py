@@ -15,8 +15,9 @@ from hollowpde.nets.activations import Activation, silu
 from hollowpde.nets.conditioners.base import Conditioner, ConditionerSpec, NoConditioner
 from hollowpde.operators.field import transformed
 
-# Rows of one block of a masked layer: enough that a product of matrices is efficient.
-_BLOCK_ROWS = 128
+# Blocks of a masked layer: each has enough rows that a product of matrices is efficient, and more
+# of them would save little more than the half that a triangle leaves out.
+_BLOCK_ROWS, _BLOCKS = 128, 16
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class MaskedMLP(ConditionerSpec):
 
     Each stream is an autoregressive network (MADE): a hidden unit sees the first p dimensions (or
     the last p), reads the units of the layer below that see no more than it does, and h_i reads
-    the units that do not see x_i. With fewer units than dimensions the p are those of groups of
-    neighbouring dimensions, and a linear layer over the nearest neighbours supplies what the
-    groups hide: h_i depends on every x_j, j != i, at any width.
+    the units that do not see x_i. Its nearest neighbours also enter it linearly. With fewer units
+    than dimensions the p are those of groups of neighbouring dimensions, of which the linear
+    part supplies what the groups hide: h_i depends on every x_j, j != i, at any width.
 
     It represents any coupling between dimensions, and is not permutation-equivariant. Left and
     right neighbours meet only in the transformer. Of dimensions that share a group, at d > width,
-    h_i sees those of its own only through the linear layer.
+    h_i sees those of its own only linearly.
 
     Arguments:
         hidden: widths of the hidden layers of each stream.
@@ -96,12 +97,10 @@ class TwoStreams(Conditioner):
         self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in hidden)
         self.from_c = nn.Linear(covariates, 2 * spec.hidden[0], bias=False)
 
-        reads = [out]
-        if group > 1:  # then also x itself: the rest of i's own group, and one more
-            reads.append(torch.ones_like(itself).triu(-group).tril(group) & ~itself)
+        # h_i also reads its nearest neighbours themselves: the rest of its own group, and one more.
+        near = torch.ones_like(itself).triu(-group).tril(group) & ~itself
         self.out = MaskedLinear(
-            *(mask.repeat_interleave(self.features, dim=0) for mask in reads),
-            rows=max(1, _BLOCK_ROWS // self.features) * self.features,
+            *(mask.repeat_interleave(self.features, dim=0) for mask in (out, near))
         )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
@@ -110,8 +109,7 @@ class TwoStreams(Conditioner):
         for layer in rest:
             y = layer(self.activation(z))
             z = z + y if self.residual else y
-        inputs = (self.activation(z), x)[: self.out.inputs]
-        return self.out(*inputs).unflatten(-1, (-1, self.features))
+        return self.out(self.activation(z), x).unflatten(-1, (-1, self.features))
 
 
 def _before_and_after(dim: int, group: int, width: int) -> Tensor:
@@ -120,7 +118,8 @@ def _before_and_after(dim: int, group: int, width: int) -> Tensor:
     In an order in which the units that h_i reads, those with shorter sets, stand together.
     """
     groups = math.ceil(dim / group)
-    count = torch.arange(width)[:, None] * groups // width
+    # Sets of 1 to groups - 1 groups; of a single group, none.
+    count = torch.arange(width)[:, None] * (groups - 1) // width + (groups > 1)
     place = torch.arange(dim) // group
     return torch.cat([(place < count).flip(0), place >= groups - count])
 
@@ -138,10 +137,11 @@ class MaskedLinear(nn.Module):
     with the inputs that it really has.
     """
 
-    def __init__(self, *masks: Tensor, rows: int = _BLOCK_ROWS) -> None:
+    def __init__(self, *masks: Tensor) -> None:
         super().__init__()
-        self.inputs = len(masks)
+        rows = max(_BLOCK_ROWS, math.ceil(len(masks[0]) / _BLOCKS))
         self.shape = (len(masks[0]), sum(mask.shape[1] for mask in masks))
+        self.kept = sum(float(mask.sum()) for mask in masks) / math.prod(self.shape)
         self.spans: list[list[tuple[int, int]]] = []
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for k, blocks in enumerate(zip(*(mask.split(rows) for mask in masks), strict=True)):
@@ -151,7 +151,7 @@ class MaskedLinear(nn.Module):
             bound = mask.sum(1, keepdim=True).clamp(min=1) ** -0.5
             self.weights.append((2 * torch.rand_like(mask) - 1) * bound * mask)
             self.biases.append((2 * torch.rand(len(mask)) - 1) * bound.squeeze(1))
-            self.register_buffer(f"mask_{k}", mask, persistent=False)
+            self.register_buffer(f"mask_{k}", None if mask.all() else mask, persistent=False)
 
     def forward(self, *x: Tensor) -> Tensor:
         if len(self.spans) == 1:
@@ -170,12 +170,12 @@ class MaskedLinear(nn.Module):
         """Columns, weights and bias of the k-th block of rows."""
         parts = [y[..., low:high] for y, (low, high) in zip(x, self.spans[k], strict=True)]
         columns = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        return columns, self.weights[k] * self.get_buffer(f"mask_{k}"), self.biases[k]
+        weight, mask = self.weights[k], getattr(self, f"mask_{k}")
+        return columns, weight if mask is None else weight * mask, self.biases[k]
 
     def extra_repr(self) -> str:
-        kept = sum(float(mask.sum()) for mask in self.buffers()) / math.prod(self.shape)
         rows, columns = self.shape
-        return f"in_features={columns}, out_features={rows}, kept={kept:.2f}"
+        return f"in_features={columns}, out_features={rows}, kept={self.kept:.2f}"
 
 
 def _touched(mask: Tensor) -> tuple[int, int]:
