@@ -53,7 +53,9 @@ def as_time(t: Tensor | float, x: Tensor) -> Tensor:
     check_points(x)
     batch = x.shape[:-1]
     time = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-    if time.ndim and time.shape != batch:
+    if time.shape == batch:
+        return time.contiguous()
+    if time.ndim:
         raise InputError(
             f"t must be a scalar or have the batch shape {tuple(batch)} of x, "
             f"but its shape is {tuple(time.shape)}."

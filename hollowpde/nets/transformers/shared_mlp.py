@@ -56,7 +56,8 @@ class SharedTransformer(Transformer):
         self.embedding = nn.Parameter(torch.empty(dim, first).uniform_(-1, 1))
         self.from_x = nn.Parameter(torch.empty(first).uniform_(-1, 1) * math.sqrt(3))
         self.from_h = nn.Linear(features, first, bias=False) if features else None
-        self.from_c = nn.Linear(covariates, first, bias=False)
+        bound = covariates**-0.5
+        self.from_c = nn.Parameter(torch.empty(covariates, first).uniform_(-bound, bound))
         self.hidden = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(spec.hidden, rest, strict=False)
         )
@@ -69,7 +70,10 @@ class SharedTransformer(Transformer):
         return self.dimwise(x, h, c, 0)[0]
 
     def dimwise(self, x: Tensor, h: Tensor, c: Tensor, order: int) -> tuple[Tensor, ...]:
-        value = self.from_c(c).unsqueeze(-2) + self.embedding
+        if len(self.from_c) == 1:  # time alone, and no product of matrices
+            value = torch.addcmul(self.embedding, c.unsqueeze(-1), self.from_c)
+        else:
+            value = self.embedding + (c @ self.from_c).unsqueeze(-2)
         value = torch.addcmul(value, x.unsqueeze(-1), self.from_x)
         if self.from_h is not None:
             rows = torch.addmm(value.flatten(0, -2), h.flatten(0, -2), self.from_h.weight.t())
