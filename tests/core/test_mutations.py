@@ -6,7 +6,8 @@ from torch import nn
 
 import hollowpde as hp
 import hollowpde.testing as checks
-from hollowpde.nets import Conditioner, Transformer
+from hollowpde import taylor
+from hollowpde.nets import Activation, Conditioner, Transformer, silu
 from hollowpde.operators import Field
 
 
@@ -309,6 +310,19 @@ def test_a_missing_derivative_is_found():
 
     with broken("3 tensors for order 3"):
         checks.check_derivatives(Short(hp.HollowNet(2), lambda k, y: y), order=3)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_wrong_taylor_rule_is_found(order):
+    @taylor.Rule
+    def wrong(v, highest):
+        return [
+            (1.01 if k == order else 1.0) * c for k, c in enumerate(silu.rule.about(v, highest))
+        ]
+
+    field = hp.HollowNet(3, transformer=hp.SharedMLP(activation=Activation(wrong)))
+    with broken(f"the derivative of order {order}"):
+        checks.check_derivatives(field, order=3)
 
 
 def test_engines_that_disagree_are_found():
