@@ -21,11 +21,10 @@ def small(monkeypatch):
     monkeypatch.setattr(blocks, "SIZE", 20)
 
 
-@pytest.mark.parametrize("transformer", ["SharedMLP", "AffineGate"])
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), order=st.integers(0, 3), seed=SEEDS)
-def test_contract(small, transformer, data, order, seed):
-    make = data.draw(networks(transformer=transformer, dims=st.integers(1, 6)))
+def test_contract(small, data, order, seed):
+    make = data.draw(networks(dims=st.integers(1, 6)))
     checks.check_derivatives(make(), order=order, seed=seed)
     checks.check_gradients(make(), order=order, seed=seed)
     checks.check_gradgrad(make(), order=order, seed=seed)

@@ -62,7 +62,7 @@ class GatedTransformer(Transformer):
     def __init__(self, spec: AffineGate, dim: int, features: int, covariates: int) -> None:
         super().__init__()
         self.gates, self.activation = spec.gates, spec.activation
-        self.width = numbers = 2 + 2 * spec.gates
+        numbers = 2 + 2 * spec.gates
         self.steered = None if features == numbers else Steered(dim, features, covariates, numbers)
         self.steepness = nn.Parameter((2 * torch.rand(spec.gates, dim) - 1) * 3**0.5)
 
