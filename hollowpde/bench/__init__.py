@@ -1,4 +1,4 @@
-"""Benchmarks, one module each, with `run(repeats, out)`."""
+"""Benchmarks, one module each, with `TABLES` by name and `run(names, budget, out)`."""
 
 from hollowpde.bench import operators
 

@@ -2,64 +2,69 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import pandas as pd
-from rich.console import Console
-from rich.table import Table
-
-from hollowpde.files import write_whole
+# Repeats that are made even when the time is up, if so many were asked for.
+_LEAST = 3
 
 
-def interleaved(alternatives: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
-    """Seconds of each alternative in each repeat; the order turns round at every repeat."""
+@dataclass(frozen=True)
+class Ratio:
+    """How many times the time of something else something takes.
+
+    Arguments:
+        median: of the ratios within each repeat.
+        low, high: their quartiles.
+        repeats: how many there were.
+        milliseconds: median time of the one that is measured.
+    """
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+    milliseconds: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float], to: Sequence[float]) -> Ratio:
+        """The ratio of one row of `interleaved` to another.
+
+        >>> Ratio.of([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]).median
+        2.0
+        """
+        ratios = [a / b for a, b in zip(seconds, to, strict=True)]
+        low, median, high = (
+            statistics.quantiles(ratios, n=4, method="inclusive")
+            if len(ratios) > 1
+            else ratios * 3
+        )
+        return cls(median, low, high, len(ratios), 1e3 * statistics.median(seconds))
+
+
+def interleaved(
+    alternatives: Sequence[Callable[[], object]], repeats: int, seconds: float = math.inf
+) -> list[list[float]]:
+    """Seconds of each alternative in each repeat; the order turns round at every repeat.
+
+    Arguments:
+        alternatives: what to time; each runs once beforehand.
+        repeats: how often each is timed.
+        seconds: after these no further repeat begins, unless there were fewer than three.
+    """
     for alternative in alternatives:
         alternative()
-    seconds: list[list[float]] = [[] for _ in alternatives]
+    taken: list[list[float]] = [[] for _ in alternatives]
+    begin = time.perf_counter()
     for repeat in range(repeats):
+        if repeat >= _LEAST and time.perf_counter() - begin > seconds:
+            break
         order = range(len(alternatives))
         for k in order if repeat % 2 == 0 else reversed(order):
             start = time.perf_counter()
             alternatives[k]()
-            seconds[k].append(time.perf_counter() - start)
-    return seconds
-
-
-def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
-    """The median of the ratios within each repeat."""
-    return statistics.median(a / b for a, b in zip(of, to, strict=True))
-
-
-def write_table(
-    title: str, notes: Sequence[str], rows: Sequence[Mapping[str, str | float]], name: str,
-    out: Path | None,
-) -> None:  # fmt: skip
-    """Print a table, and write it as Markdown and CSV if a folder is given."""
-    frame = pd.DataFrame(rows)
-    table = Table(title=title, box=None)
-    for column in frame.columns:
-        table.add_column(str(column), justify="right")
-    shown = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
-    for row in shown:
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
-    for note in notes:
-        console.print(note, highlight=False)
-    if out is None:
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    lines = [f"# {title}", "", *(f"{note}  " for note in notes), ""]
-    lines.append("| " + " | ".join(map(str, frame.columns)) + " |")
-    lines.append("|" + "---:|" * len(frame.columns))
-    lines += ["| " + " | ".join(row) + " |" for row in shown]
-    text = "\n".join(lines) + "\n"
-    write_whole(out / f"{name}.md", lambda file: file.write_text(text, encoding="utf-8"))
-    write_whole(out / f"{name}.csv", lambda file: frame.to_csv(file, index=False))
-
-
-def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}"
+            taken[k].append(time.perf_counter() - start)
+    return taken

@@ -70,6 +70,11 @@ def check_points(x: Tensor) -> None:
         raise InputError("x must be a tensor of shape (..., d), such as x.reshape(1, d).")
     if x.dtype not in (torch.float32, torch.float64):
         raise InputError(f"x must be float32 or float64, but is {x.dtype}: use x.float().")
+    if torch.is_autocast_enabled(x.device.type):
+        raise InputError(
+            "autocast would compute derivatives in half precision, where they mean little: "
+            "evaluate fields within torch.autocast(..., enabled=False)."
+        )
 
 
 def check_dtype(x: Tensor, parameter: Tensor) -> None:

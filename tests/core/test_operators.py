@@ -600,6 +600,20 @@ def test_wrong_weights(density, batch):
                 call(torch.ones(shape))
 
 
+@pytest.mark.parametrize("field", [hp.HollowNet(3), hp.RidgeNet(3)], ids=["net", "ridge"])
+def test_half_precision_by_autocast_is_refused(field):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(hp.InputError, match="autocast would compute derivatives in half"):
+            hp.dimwise(field, 0.0, torch.zeros(2, 3))
+        with pytest.raises(hp.InputError, match="autocast"):
+            field(0.0, torch.zeros(2, 3))
+
+
+def test_points_of_another_dtype_than_the_network():
+    with pytest.raises(hp.InputError, match=r"x is torch.float64, but this network is torch.fl"):
+        hp.dimwise(hp.HollowNet(3), 0.0, torch.zeros(2, 3).double())
+
+
 @pytest.mark.parametrize("order", [-1, True, 1.0, None])
 def test_wrong_order(order):
     with pytest.raises(hp.InputError, match=f"order must be an integer .* but is {order!r}"):

@@ -1,0 +1,205 @@
+"""The page of a benchmark: each table as a picture and as numbers, plotly.js included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from hollowpde.bench.tables import Cell, Result, Row, number, text
+from hollowpde.bench.timing import Ratio
+from hollowpde.files import write_whole
+from hollowpde.report import theme
+from hollowpde.report.page import POLICY
+
+_COLOURS = tuple(theme.COLOURS.values())
+
+
+def write_page(
+    path: Path, title: str, results: Sequence[Result], machine: Mapping[str, str]
+) -> None:
+    """Write the page, whole or not at all; it needs no network."""
+    style = resources.files("hollowpde.report").joinpath("page.css").read_text(encoding="utf-8")
+    facts = "<br>\n".join(f"{escape(name)}: {escape(value)}" for name, value in machine.items())
+    sections = "\n".join(map(_section, results))
+    page = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<link rel="icon" href="data:,">
+<title>{escape(title)}</title>
+<style>
+{style}</style>
+<script>{get_plotlyjs()}</script>
+</head>
+<body>
+<header>
+<h1>{escape(title)}</h1>
+<p class="caption">{facts}</p>
+</header>
+<main>
+{sections}
+</main>
+</body>
+</html>
+"""
+    write_whole(path, lambda file: file.write_text(page, encoding="utf-8", newline="\n"))
+
+
+def _section(result: Result) -> str:
+    """A table: its pictures, side by side if there are several, then its numbers."""
+    table, pictures = result.table, _pictures(result)
+    wide = "" if len(pictures) > 1 else " wide"
+    panels = "\n".join(
+        f'<section class="panel{wide}">{f"<h2>{escape(name)}</h2>" if name else ""}\n'
+        f"{_html(picture, f'{table.name}-{i}')}</section>"
+        for i, (name, picture) in enumerate(pictures.items())
+    )
+    notes = "\n".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
+    return f"""<div class="panels" id="{escape(table.name)}">
+<section class="panel wide"><h2>{escape(table.title)}</h2>
+{notes}
+</section>
+{panels}
+<section class="panel wide">
+{_numbers(result)}
+</section>
+</div>"""
+
+
+def _pictures(result: Result) -> dict[str, go.Figure]:
+    """One picture for each value of the keys other than d."""
+    keys = result.table.keys
+    if "d" not in keys:
+        return {"": _bars(result, result.rows, [result.table.label(row) for row in result.rows])}
+    parts: dict[str, list[Row]] = {}
+    for row in result.rows:
+        parts.setdefault(", ".join(str(row[key]) for key in keys if key != "d"), []).append(row)
+    if result.table.bars:
+        return {
+            name: _bars(result, rows, [f"d = {row['d']}" for row in rows])
+            for name, rows in parts.items()
+        }
+    return {name: _lines(result, rows) for name, rows in parts.items()}
+
+
+def _lines(result: Result, rows: Sequence[Row]) -> go.Figure:
+    """Every quantity over d."""
+    traces = []
+    looks = zip(cycle(_COLOURS), cycle(theme.SYMBOLS), strict=False)
+    for name, (colour, symbol) in zip(_drawn(result), looks, strict=False):
+        cells = [(row["d"], row.get(name)) for row in rows if number(row.get(name)) is not None]
+        traces.append(
+            go.Scatter(
+                name=escape(name),
+                x=[d for d, _ in cells],
+                y=[number(cell) for _, cell in cells],
+                error_y=_spread([cell for _, cell in cells]),
+                mode="lines+markers",
+                line={"color": colour},
+                marker={"symbol": symbol, "size": 8},
+            )
+        )
+    dimensions = sorted({row["d"] for row in rows if isinstance(row["d"], int)})
+    layout = _layout(result)
+    layout["xaxis"] = {
+        **layout["xaxis"],
+        "title": {"text": "d"},
+        "type": "log",
+        "tickvals": dimensions,
+        "ticktext": [str(d) for d in dimensions],
+    }
+    return go.Figure(traces, layout)
+
+
+def _bars(result: Result, rows: Sequence[Row], labels: Sequence[str]) -> go.Figure:
+    """Every quantity in groups of bars."""
+    traces = []
+    for name, colour in zip(_drawn(result), cycle(_COLOURS), strict=False):
+        cells = [row.get(name) for row in rows]
+        traces.append(
+            go.Bar(
+                name=escape(name),
+                x=list(labels),
+                y=[number(cell) for cell in cells],
+                error_y=_spread(cells),
+                marker={"color": colour},
+            )
+        )
+    return go.Figure(traces, {**_layout(result), "barmode": "group", "bargap": 0.2})
+
+
+def _drawn(result: Result) -> list[str]:
+    """The quantities of the axis that were measured; others are in the numbers alone."""
+    return [
+        name
+        for name in result.columns
+        if name not in (*result.table.keys, "steps")
+        and not name.endswith(" MB")
+        and any(number(row.get(name)) is not None for row in result.rows)
+    ]
+
+
+def _spread(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Error bars to the quartiles."""
+    ratios = [cell if isinstance(cell, Ratio) else None for cell in cells]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [r.high - r.median if r else 0.0 for r in ratios],
+        "arrayminus": [r.median - r.low if r else 0.0 for r in ratios],
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def _layout(result: Result) -> dict[str, Any]:
+    plain = {
+        "automargin": True,
+        "gridcolor": theme.FAINT,
+        "linecolor": theme.FRAME,
+        "mirror": True,
+        "showline": True,
+        "ticks": "outside",
+        "tickcolor": theme.FRAME,
+        "zeroline": False,
+    }
+    y = plain | {"title": {"text": escape(result.table.quantity), "standoff": 8}}
+    # Between powers of ten 2 and 5 alone are marked: enough to read, and without crowding.
+    y |= {"type": "log", "dtick": "D2"} if result.table.log else {"rangemode": "tozero"}
+    return theme.layout(420) | {"xaxis": plain, "yaxis": y}
+
+
+def _html(picture: go.Figure, name: str) -> str:
+    page: str = plotly.io.to_html(
+        picture,
+        config={"displaylogo": False, "responsive": True},
+        include_plotlyjs=False,
+        full_html=False,
+        div_id=f"plot-{name}",
+    )
+    return page
+
+
+def _numbers(result: Result) -> str:
+    columns = result.columns
+    head = "".join(f'<th scope="col" class="number">{escape(name)}</th>' for name in columns)
+    body = "\n".join(
+        "<tr>"
+        + "".join(f'<td class="number">{escape(text(row.get(name)))}</td>' for name in columns)
+        + "</tr>"
+        for row in result.rows
+    )
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
