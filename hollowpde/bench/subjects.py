@@ -69,7 +69,7 @@ class Bare(nn.Module):
     def __init__(self, dim: int, half: bool) -> None:
         super().__init__()
         width, features, inner = 256, 16, 32
-        self.half, self.shape = half, (dim, features // 2 if half else features)
+        self.added, self.shape = not half, (dim, features // 2 if half else features)
         self.streams = nn.ModuleList(
             mlp(dim, width, width, math.prod(self.shape)) for _ in range(2 if dim > 1 else 0)
         )
@@ -77,7 +77,7 @@ class Bare(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         h = [stream(x).unflatten(-1, self.shape) for stream in self.streams]
-        if h and not self.half:
+        if h and self.added:
             h = [h[0] + h[1]]
         return self.transformer(torch.cat([*h, x.unsqueeze(-1)], dim=-1)).squeeze(-1)
 

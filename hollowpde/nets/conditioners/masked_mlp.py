@@ -97,7 +97,7 @@ class TwoStreams(Conditioner):
         self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in hidden)
         self.from_c = nn.Linear(covariates, 2 * spec.hidden[0], bias=False)
 
-        # h_i also reads its nearest neighbours themselves: the rest of its own group, and one more.
+        # h_i also reads its nearest neighbours themselves: the rest of its group, and one more.
         near = torch.ones_like(itself).triu(-group).tril(group) & ~itself
         self.out = MaskedLinear(
             *(mask.repeat_interleave(self.features, dim=0) for mask in (out, near))
