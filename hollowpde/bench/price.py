@@ -25,8 +25,8 @@ def _slim(dim: int) -> HollowNet:
 def _light(dim: int) -> HollowNet:
     return HollowNet(
         dim,
-        conditioner=MaskedMLP(hidden=(64, 64), features=6),
-        transformer=AffineGate(gates=2),
+        conditioner=MaskedMLP(hidden=(64, 64), features=4),
+        transformer=AffineGate(gates=1, own=8),
     )
 
 
@@ -97,7 +97,7 @@ def _error(make: Callable[[int], nn.Module], dim: int, steps: int) -> float:
 _NAMES = (
     "MLP 2x256: ordinary. Hollow: MaskedMLP 2x256 with 16 features, SharedMLP 2x32. "
     "Slim: MaskedMLP 2x64 with 4 features, SharedMLP 2x24. "
-    "Light: MaskedMLP 2x64 with 6 features, AffineGate with 2 gates."
+    "Light: MaskedMLP 2x64 with 4 features, AffineGate with 1 gate and 8 units of its own."
 )
 
 PRICE = Table(

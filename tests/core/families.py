@@ -65,7 +65,9 @@ SHARED_MLPS = st.builds(hp.SharedMLP, hidden=WIDTHS, activation=ACTIVATIONS)
 TRANSFORMERS = {
     "SharedMLP": SHARED_MLPS,
     "SeparateMLP": st.builds(hp.SeparateMLP, hidden=WIDTHS, activation=ACTIVATIONS),
-    "AffineGate": st.builds(hp.AffineGate, gates=st.integers(1, 4), activation=ACTIVATIONS),
+    "AffineGate": st.builds(
+        hp.AffineGate, gates=st.integers(1, 3), own=st.integers(0, 3), activation=ACTIVATIONS
+    ),
     "a forward alone": SHARED_MLPS.map(lambda spec: ForwardAlone(spec)),
 }
 

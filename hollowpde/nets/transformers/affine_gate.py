@@ -15,23 +15,25 @@ from hollowpde.nets.transformers.base import Transformer, TransformerSpec
 
 @dataclass(frozen=True)
 class AffineGate(TransformerSpec):
-    r"""A line in x_i and a few units whose heights and places come from h_i.
+    r"""A line in x_i and a few units, steered by h_i, and some more units of x_i alone.
 
     $$ \tau_i(x_i, h_i) = \alpha_i + \beta_i x_i
-       + \sum_{r=1}^{R} \gamma_{ir} \, \sigma(w_{ir} x_i + \delta_{ir}) $$
+       + \sum_{r=1}^{R} \gamma_{ir} \, \sigma(w_{ir} x_i + \delta_{ir})
+       + \sum_{s=1}^{S} v_{is} \, \sigma(u_{is} x_i + b_{is}) $$
 
     The 2 + 2R numbers (alpha, beta, gamma, delta) are h_i itself if it has that many features: no
     matrix acts on a row, and the cost is a small part of a `SharedMLP`'s, the one to use in many
-    dimensions. Otherwise they are linear in h_i and the covariates, with an offset for each i.
-    With h_i fixed, f_i is a line and R units of given steepness: functions of x_i with more
-    detail than that, or whose steepness changes with the other dimensions, are out of its reach.
+    dimensions. Otherwise they are linear in h_i and the covariates, with an offset for each i. The
+    other coefficients are parameters. What the other dimensions change of f_i as a function of
+    x_i is a line and R units of given steepness: more than that is out of its reach.
 
     Arguments:
-        gates: R, the number of units.
+        gates: R, the units that h_i steers.
+        own: S, the units of x_i alone, for every i.
         activation: sigma.
 
     Raises:
-        InputError: gates below 1.
+        InputError: gates below 1 or own below 0.
 
     Source:
         After the scale-and-shift layers of Dinh et al., Density Estimation Using Real NVP (2017),
@@ -46,11 +48,15 @@ class AffineGate(TransformerSpec):
     """
 
     gates: int = 2
+    own: int = 4
     activation: Activation = silu
 
     def __post_init__(self) -> None:
-        if self.gates < 1:
-            raise InputError(f"gates must be at least 1, but is {self.gates}.")
+        if self.gates < 1 or self.own < 0:
+            raise InputError(
+                "gates must be at least 1 and own at least 0, but they are "
+                f"{self.gates} and {self.own}."
+            )
 
     def build(self, dim: int, features: int, covariates: int) -> Transformer:
         return GatedTransformer(self, dim, features, covariates)
@@ -64,14 +70,18 @@ class GatedTransformer(Transformer):
         self.gates, self.activation = spec.gates, spec.activation
         numbers = 2 + 2 * spec.gates
         self.steered = None if features == numbers else Steered(dim, features, covariates, numbers)
-        self.steepness = nn.Parameter((2 * torch.rand(spec.gates, dim) - 1) * 3**0.5)
+        units = spec.gates + spec.own
+        self.steepness = nn.Parameter((2 * torch.rand(units, dim) - 1) * 3**0.5)
+        self.own_height = nn.Parameter((2 * torch.rand(spec.own, dim) - 1) * units**-0.5)
+        self.own_place = nn.Parameter((2 * torch.rand(spec.own, dim) - 1) * 3**0.5)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Tensor:
         return self.dimwise(x, h, c, 0)[0]
 
     def dimwise(self, x: Tensor, h: Tensor, c: Tensor, order: int) -> tuple[Tensor, ...]:
         alpha, beta, *units = (h if self.steered is None else self.steered(h, c)).unbind(-1)
-        heights, places = units[: self.gates], units[self.gates :]
+        heights = [*units[: self.gates], *self.own_height]
+        places = [*units[self.gates :], *self.own_place]
         line = [torch.addcmul(alpha, beta, x), beta, *[None] * (order - 1)]
         y: taylor.Series = line[: order + 1]
         for height, place, steepness in zip(heights, places, self.steepness, strict=True):
