@@ -15,9 +15,9 @@ from hollowpde.nets.activations import Activation, silu
 from hollowpde.nets.conditioners.base import Conditioner, ConditionerSpec, NoConditioner
 from hollowpde.operators.field import transformed
 
-# Blocks of a masked layer: each has enough rows that a product of matrices is efficient, and more
-# of them would save little more than the half that a triangle leaves out.
-_BLOCK_ROWS, _BLOCKS = 128, 16
+# A block of a masked layer has at least so many weights, that a product of matrices is efficient;
+# and more blocks than so many would save little more than the half that a triangle leaves out.
+_BLOCK_WEIGHTS, _BLOCKS = 2**16, 16
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class TwoStreams(Conditioner):
         group = math.ceil(dim / min(dim, *spec.hidden))
         itself = torch.eye(dim, dtype=torch.bool)
         sets = [itself, *(_before_and_after(dim, group, width) for width in spec.hidden), ~itself]
-        *hidden, out = [_within(below, above) for below, above in itertools.pairwise(sets)]
+        first, *hidden, out = [_within(a, b) for a, b in itertools.pairwise(sets)]
+        everything = torch.ones(len(first), covariates, dtype=torch.bool)
+        self.first = MaskedLinear(first, everything)
         self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in hidden)
-        self.from_c = nn.Linear(covariates, 2 * spec.hidden[0], bias=False)
-
         # h_i also reads its nearest neighbours themselves: the rest of its group, and one more.
         near = torch.ones_like(itself).triu(-group).tril(group) & ~itself
         self.out = MaskedLinear(
@@ -104,9 +104,8 @@ class TwoStreams(Conditioner):
         )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        first, *rest = self.hidden
-        z = first(x) + self.from_c(c)
-        for layer in rest:
+        z = self.first(x, c)
+        for layer in self.hidden:
             y = layer(self.activation(z))
             z = z + y if self.residual else y
         return self.out(self.activation(z), x).unflatten(-1, (-1, self.features))
@@ -139,8 +138,8 @@ class MaskedLinear(nn.Module):
 
     def __init__(self, *masks: Tensor) -> None:
         super().__init__()
-        rows = max(_BLOCK_ROWS, math.ceil(len(masks[0]) / _BLOCKS))
         self.shape = (len(masks[0]), sum(mask.shape[1] for mask in masks))
+        rows = max(_BLOCK_WEIGHTS // self.shape[1], math.ceil(self.shape[0] / _BLOCKS))
         self.kept = sum(float(mask.sum()) for mask in masks) / math.prod(self.shape)
         self.spans: list[list[tuple[int, int]]] = []
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
