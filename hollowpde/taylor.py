@@ -19,7 +19,9 @@ A new rule is one function:
 
 from __future__ import annotations
 
+import importlib
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -46,9 +48,18 @@ class Rule:
     def __call__(self, z: Series) -> Series:
         return compose(self.about(_value(z), len(z) - 1), z)
 
+    def __reduce__(self) -> tuple[Callable[[str, str], Rule], tuple[str, str]]:
+        # By name: a decorated function is not found under its own name, where the rule stands.
+        return _named, (self.about.__module__, self.about.__qualname__)
+
     @property
     def name(self) -> str:
         return self.about.__name__
+
+
+def _named(module: str, name: str) -> Rule:
+    rule: Rule = operator.attrgetter(name)(importlib.import_module(module))
+    return rule
 
 
 def compose(f: Sequence[Tensor], z: Series) -> Series:
@@ -137,7 +148,8 @@ def power(z: Series, exponent: float) -> Series:
 @Rule
 def square(v: Tensor, order: int) -> list[Tensor]:
     """`y = z^2`."""
-    return [v.square(), 2 * v, torch.ones_like(v), *([torch.zeros_like(v)] * (order - 2))]
+    y = [v.square(), 2 * v, torch.ones_like(v), *([torch.zeros_like(v)] * (order - 2))]
+    return y[: order + 1]
 
 
 @Rule

@@ -55,12 +55,12 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[2:]
-        differentiate = _whole if torch.is_grad_enabled() else _by_blocks
-        return (
-            None,
-            None,
-            *differentiate(ctx.transformer, ctx.order, ctx.saved_tensors, needed, grads),
-        )
+        # Many gradients at once (is_grads_batched, vmap) pass through what autograd records.
+        batched = transformed() or any(_batched(g) for g in grads)
+        differentiate = _whole if torch.is_grad_enabled() or batched else _by_blocks
+        with torch.set_grad_enabled(torch.is_grad_enabled() or batched):
+            found = differentiate(ctx.transformer, ctx.order, ctx.saved_tensors, needed, grads)
+        return None, None, *found
 
 
 def _evaluate(transformer: Transformer, order: int, x: Tensor, h: Tensor, c: Tensor) -> Parts:
@@ -95,6 +95,7 @@ def _by_blocks(
         torch.zeros_like(y) if need else None
         for y, need in zip(inputs[:3], needed[:3], strict=True)
     ]
+    sums: list[Tensor | None] = [None] * len(parameters)
 
     def run(tau: Transformer) -> None:
         for rows in _blocks(tau, inputs[0]):
@@ -105,13 +106,24 @@ def _by_blocks(
             x, h, c = leaves
             with torch.enable_grad():
                 out = tau.dimwise(x, h, c, order)
-            torch.autograd.backward(*_differentiable(out, tuple(g[rows] for g in grads)))
-            for total, leaf in zip(found, leaves, strict=True):
-                if total is not None and leaf.grad is not None:
-                    total[rows] = leaf.grad
+            out, given = _differentiable(out, tuple(g[rows] for g in grads))
+            wanted = [y for y in (*leaves, *parameters) if y.requires_grad]
+            # By name: `backward` would also write into tensors that nobody asked about.
+            parts = iter(torch.autograd.grad(out, wanted, given, allow_unused=True))
+            for total in found:
+                if total is not None and (part := next(parts)) is not None:
+                    total[rows] = part
+            for k, p in enumerate(parameters):
+                if p.requires_grad and (part := next(parts)) is not None:
+                    sums[k] = part if (total := sums[k]) is None else total + part
 
     _with(transformer, parameters, run)
-    return [*found, *(p.grad for p in parameters)]
+    return [*found, *sums]
+
+
+def _batched(g: Tensor) -> bool:
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(g) or functorch.is_legacy_batchedtensor(g)
 
 
 def _differentiable(out: Parts, grads: Parts) -> tuple[Parts, Parts]:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from hollowpde.errors import InputError
+from hollowpde.errors import InputError, UnsupportedError
 
 
 class Field(nn.Module, ABC):
@@ -83,6 +83,15 @@ def check_dtype(x: Tensor, parameter: Tensor) -> None:
         raise InputError(
             f"x is {x.dtype}, but this network is {parameter.dtype}: use "
             f"x.to({parameter.dtype}), or field.to({x.dtype}) once."
+        )
+
+
+def refuse_inference_mode(what: str) -> None:
+    """Refuse reverse mode where torch records nothing: every derivative would come out as zero."""
+    if torch.is_inference_mode_enabled():
+        raise UnsupportedError(
+            f"{what} differentiates by reverse mode, of which torch.inference_mode() records "
+            "nothing: use torch.no_grad() instead."
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError, UnsupportedError
-from hollowpde.operators.field import as_time
+from hollowpde.operators.field import as_time, refuse_inference_mode
 
 FieldLike = Callable[[Tensor, Tensor], Tensor]
 
@@ -124,7 +124,8 @@ def hessian(field: FieldLike, t: Tensor | float, x: Tensor) -> Tensor:
 
 
 def _leaf(x: Tensor, keep_graph: bool) -> Tensor:
-    """x as something to differentiate by; itself, if the result is to be differentiated too."""
+    """x as something to differentiate by; tied to x, if the result is to be differentiated too."""
+    refuse_inference_mode("brute force")
     try:
         # Within a transform of torch.func this raises, on any tensor. Not asked here, the graph
         # of a tensor from outside would have nothing in it, and every derivative would be zero.
@@ -135,7 +136,8 @@ def _leaf(x: Tensor, keep_graph: bool) -> Tensor:
             "torch.func (vmap, grad, jvp, ...): use a HollowNet or another Field, whose "
             "derivatives need none, or put the batch into the leading axes of x."
         ) from error
-    return x if keep_graph and x.requires_grad else leaf
+    # A view of x, not x: what t owes to x outside is no derivative at fixed t (and vice versa).
+    return x.view_as(x) if keep_graph and x.requires_grad else leaf
 
 
 def _released(out: Iterable[Tensor], keep_graph: bool) -> tuple[Tensor, ...]:

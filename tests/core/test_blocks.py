@@ -1,13 +1,17 @@
 """Transformers taken in blocks: the same values, derivatives and derivatives of derivatives."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import hollowpde as hp
 import hollowpde.testing as checks
-from hollowpde.nets import blocks
+from hollowpde import taylor
+from hollowpde.nets import Activation, blocks
 from hollowpde.testing.common import agree
 
 from .families import networks
@@ -105,3 +109,38 @@ def test_training_keeps_no_activations():
         hp.dimwise(net, 0.0, x, order=2)
     # One activation of the transformer alone would be rows x width of it.
     assert max(kept) < x.numel() * net.transformer.out.shape[0] * x.element_size()
+
+
+def test_many_gradients_at_once(monkeypatch):
+    net = checks.redrawn(hp.HollowNet(3))
+    y = torch.randn(4, 3).double().requires_grad_()
+    v = torch.randn(5, 4, 3).double()
+
+    def rows():
+        out = net(0.2, y)
+        one = torch.stack([torch.autograd.grad(out, y, w, retain_graph=True)[0] for w in v])
+        (many,) = torch.autograd.grad(out, y, v, is_grads_batched=True, retain_graph=True)
+        mapped = torch.func.vmap(lambda w: torch.autograd.grad(out, y, w, retain_graph=True)[0])(v)
+        return one, many, mapped
+
+    expected = rows()[0]
+    monkeypatch.setattr(blocks, "SIZE", 20)
+    for got in rows():
+        torch.testing.assert_close(got, expected)
+
+
+def test_asking_for_one_gradient_writes_no_other(small):
+    rate = nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+
+    @taylor.Rule
+    def wave(v, order):
+        return [
+            rate**k * torch.sin(rate * v + k * torch.pi / 2) / math.factorial(k)
+            for k in range(order + 1)
+        ]
+
+    spec = hp.SharedMLP(hidden=(8, 8), activation=Activation(wave))
+    net = hp.HollowNet(3, transformer=spec).double()
+    y = torch.randn(4, 3).double().requires_grad_()
+    torch.autograd.grad(hp.dimwise(net, 0.2, y, order=1)[1].sum(), y)
+    assert rate.grad is None

@@ -15,7 +15,7 @@ from hollowpde.operators.field import check_dtype
 from hollowpde.testing import redrawn
 from hollowpde.testing.common import agree, points
 
-from .families import DENSITIES, WRAPPERS, Explicit, networks
+from .families import DENSITIES, WRAPPERS, Explicit, ForwardAlone, networks
 
 DIMS = st.integers(1, 6)
 SEEDS = st.integers(0, 10_000)
@@ -553,6 +553,55 @@ def test_hutchinson_refuses(net, density):
     for probes in (0, 1.0, True):
         with pytest.raises(hp.InputError, match=f"integer of at least 1, but is {probes}"):
             hp.hutchinson.divergence(net, 0.0, x, probes=probes)
+
+
+def test_brute_force_is_at_fixed_t_and_fixed_x():
+    def field(t, x):
+        return t[..., None] * x**2
+
+    x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    t = x.sum(-1)
+    torch.testing.assert_close(hp.reference.dimwise(field, t, x)[1], 2 * t[:, None] * x)
+    torch.testing.assert_close(
+        hp.reference.jacobian(field, t, x), torch.diag_embed(2 * t[:, None] * x)
+    )
+    hessian = hp.reference.hessian(lambda t, x: t * x.square().sum(-1), t, x)
+    torch.testing.assert_close(hessian, torch.diag_embed(2 * t[:, None].expand_as(x)))
+    t = torch.tensor([2.0], requires_grad=True)
+    x = (3 * t)[:, None]
+    values, slopes = hp.reference.dimwise_in_time(field, t, x, order=1)
+    torch.testing.assert_close(slopes[0], x**2)
+    torch.testing.assert_close(slopes[1], 2 * x)
+    # And the graph still leads outside.
+    (outer,) = torch.autograd.grad(values[1].sum(), t)
+    torch.testing.assert_close(outer, 2 * x[0] + 2 * 3 * t)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: hp.dimwise(Plain(), 0.0, x),
+        lambda x: hp.reference.hessian(lambda t, x: x.square().sum(-1), 0.0, x),
+        lambda x: hp.dimwise(hp.HollowNet(3, transformer=ForwardAlone(hp.SharedMLP())), 0.0, x),
+    ],
+    ids=["dimwise", "hessian", "forward alone"],
+)
+@pytest.mark.filterwarnings("ignore::hollowpde.BruteForceWarning")
+def test_reverse_mode_in_inference_mode_is_refused(call):
+    with (
+        torch.inference_mode(),
+        pytest.raises(hp.UnsupportedError, match=r"use torch.no_grad\(\) instead"),
+    ):
+        call(torch.ones(2, 3))
+
+
+def test_inference_mode_is_right_where_nothing_is_recorded(net):
+    x = torch.randn(2, 3).double()
+    with torch.no_grad():
+        expected = hp.dimwise(net, 0.2, x, order=2)
+    with torch.inference_mode():
+        for a, b in zip(hp.dimwise(net, 0.2, x, order=2), expected, strict=True):
+            assert torch.equal(a, b)
 
 
 # Errors

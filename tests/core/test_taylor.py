@@ -1,6 +1,8 @@
 """Taylor rules against nested autograd."""
 
 import math
+import pickle
+from copy import deepcopy
 
 import pytest
 import torch
@@ -248,3 +250,18 @@ def test_exp_of_a_line_is_the_exponential_series():
 def test_a_series_without_a_value_is_refused():
     with pytest.raises(ValueError, match="coefficient 0 is None"):
         taylor.tanh([None, torch.ones(1)])
+
+
+@pytest.mark.parametrize("order", range(7))
+def test_a_rule_gives_as_many_coefficients_as_asked(order):
+    v = torch.tensor([0.3, 1.7])
+    for rule in vars(taylor).values():
+        if isinstance(rule, taylor.Rule):
+            assert len(rule.about(v, order)) == order + 1, rule.name
+
+
+def test_rules_are_pickled_by_name():
+    for rule in vars(taylor).values():
+        if isinstance(rule, taylor.Rule):
+            assert pickle.loads(pickle.dumps(rule)).about is rule.about
+            assert deepcopy(rule).about is rule.about

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.errors import InputError
-from hollowpde.operators.field import transformed
+from hollowpde.operators.field import refuse_inference_mode, transformed
 
 
 class Transformer(nn.Module, ABC):
@@ -42,6 +42,7 @@ class Transformer(nn.Module, ABC):
 
             last, values = torch.func.grad(total, has_aux=True)(x)
             return *values, last
+        refuse_inference_mode("a transformer without a Taylor pass of its own")
         keep_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             copy = x.clone() if keep_graph and x.requires_grad else x.detach().requires_grad_()
