@@ -36,6 +36,8 @@ Series = list[Tensor | None]
 class Rule:
     """A function of one variable on series, from its coefficients `f_0 .. f_order` about a point.
 
+    It has no trainable numbers of its own: those belong to a module, as its parameters.
+
     >>> @Rule
     ... def reciprocal(v, order):
     ...     return [(-1) ** k / v ** (k + 1) for k in range(order + 1)]
@@ -47,6 +49,9 @@ class Rule:
 
     def __call__(self, z: Series) -> Series:
         return compose(self.about(_value(z), len(z) - 1), z)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Rule:
+        return self  # it never changes; and by name, as pickled, local rules are not found
 
     def __reduce__(self) -> tuple[Callable[[str, str], Rule], tuple[str, str]]:
         # By name: a decorated function is not found under its own name, where the rule stands.
