@@ -96,7 +96,7 @@ class HollowNet(Field):
                 f"x must have {self.dim} columns, the dim of this network, but has shape "
                 f"{tuple(x.shape)}."
             )
-        given = 0 if context is None else context.shape[-1]
+        given = 0 if context is None else context.shape[-1] if context.ndim else 1
         if given != self.context:
             raise InputError(
                 f"context must have width {self.context}, but has {given}: "
@@ -105,7 +105,18 @@ class HollowNet(Field):
         time = t.unsqueeze(-1)
         if context is None:
             return time
-        return torch.cat([time, context.expand(*x.shape[:-1], self.context)], dim=-1)
+        if context.dtype != x.dtype:
+            raise InputError(
+                f"context is {context.dtype}, but x is {x.dtype}: convert one of them."
+            )
+        shape = (*x.shape[:-1], self.context)
+        try:
+            return torch.cat([time, context.expand(shape)], dim=-1)
+        except RuntimeError as error:
+            raise InputError(
+                f"context must have the shape ({self.context},) or {shape}, one row per point of "
+                f"x, but has {tuple(context.shape)}."
+            ) from error
 
 
 @dataclass(frozen=True)

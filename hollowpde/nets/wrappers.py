@@ -40,9 +40,11 @@ class Positive(Field):
         self.field, self.floor = field, floor
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        inner = self.field.dimwise(t, x, order)
+        value, *rest = self.field.dimwise(t, x, order)
+        scalar = value.ndim < x.ndim  # one value for all dimensions, along each of them
+        inner = (value.unsqueeze(-1).expand_as(x) if scalar and rest else value, *rest)
         value, *rest = taylor.derivatives(taylor.softplus(taylor.coefficients(inner)))
-        return value + self.floor, *rest
+        return (value[..., 0] if scalar and rest else value) + self.floor, *rest
 
     def extra_repr(self) -> str:
         return f"floor={self.floor}"

@@ -130,7 +130,8 @@ def laplacian(
         field: called as `field(t, x)`; returns `(...)`.
         t: time, scalar or `(...)`.
         x: points, `(..., d)`, float32 or float64.
-        weights: a, `(d,)` or one row per point `(..., d)`, of any sign; all one if left out.
+        weights: a, `(d,)` or one row per point `(..., d)`, of any sign; all one if left out. With
+            d points `(d, d)` is one row per point too: it cannot be told from a matrix.
 
     Returns:
         `(...)`.
@@ -178,14 +179,17 @@ def with_laplacian(
 def check_weights(weights: Tensor, x: Tensor) -> None:
     """Refuse weights of second derivatives that are not `(d,)` or the shape of x."""
     d = x.shape[-1]
-    if weights.shape in ((d,), x.shape):
-        return
-    if weights.shape[-2:] == (d, d):
-        raise UnsupportedError(f"weights is a {d} x {d} matrix, but {NO_MIXED_DERIVATIVES}")
-    raise InputError(
-        f"weights must have the shape ({d},) or that of x, {tuple(x.shape)}, but has "
-        f"{tuple(weights.shape)}."
-    )
+    if not isinstance(weights, Tensor):
+        raise InputError(f"weights must be a tensor, but is {type(weights).__name__}.")
+    if weights.shape not in ((d,), x.shape):
+        if weights.shape[-2:] == (d, d):
+            raise UnsupportedError(f"weights is a {d} x {d} matrix, but {NO_MIXED_DERIVATIVES}")
+        raise InputError(
+            f"weights must have the shape ({d},) or that of x, {tuple(x.shape)}, but has "
+            f"{tuple(weights.shape)}."
+        )
+    if weights.dtype != x.dtype:
+        raise InputError(f"weights must be {x.dtype} as x, but is {weights.dtype}.")
 
 
 def gradient(field: Field | FieldLike, t: Tensor | float, x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError
@@ -44,17 +43,17 @@ class Residual:
             raise InputError(f"fields must hold {self.fields} fields, but holds {len(fields)}.")
         t = as_time(t, x)
         if self._needs is None:
-            # Not on the points themselves: every evaluation then takes the same path, and a fit
-            # that is resumed rounds like one that was not.
+            # Its jets are not used: every evaluation then takes the same path, and a fit that is
+            # resumed rounds like one that was not.
             self._needs = self._probe(fields, t, x)
         jets = [Jet(f, t, x, needs) for f, needs in zip(fields, self._needs, strict=True)]
         return self.expression(*jets, t, x)
 
     def _probe(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> list[Needs]:
-        """What the expression asks of each field, found at one point."""
-        one = x.reshape(-1, x.shape[-1])[:1]
-        time = t.reshape(-1)[:1]
-        jets = [Jet(f, time, one) for f in fields]
-        with torch.no_grad():
-            self.expression(*jets, time, one)
+        """What the expression asks of each field, by one evaluation whose result is dropped.
+
+        At all points: fields and expressions may hold data of their own for each of them.
+        """
+        jets = [Jet(f, t, x) for f in fields]
+        self.expression(*jets, t, x)
         return [jet.needs for jet in jets]

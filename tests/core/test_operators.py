@@ -709,6 +709,49 @@ def test_wrong_context():
 
 
 @pytest.mark.parametrize(
+    ("context", "x", "message"),
+    [
+        (torch.ones(4, 3), torch.zeros(5, 2), r"\(3,\) or \(5, 3\), .* but has \(4, 3\)"),
+        (torch.ones(5, 3), torch.zeros(2), r"\(3,\) or \(3,\), .* but has \(5, 3\)"),
+        (torch.tensor(1.0), torch.zeros(5, 2), "must have width 3, but has 1"),
+        (torch.ones(3).double(), torch.zeros(5, 2), "context is torch.float64, but x is torch.fl"),
+    ],
+)
+def test_wrong_context_shapes(context, x, message):
+    with pytest.raises(hp.InputError, match=message):
+        hp.HollowNet(2, context=3).given(context)(0.0, x)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [(2.0, "but is float"), (torch.ones(3), "but is torch.float32")]
+)
+def test_weights_of_the_wrong_type(density, weights, message):
+    with pytest.raises(hp.InputError, match=f"weights must be .*{message}"):
+        hp.laplacian(density, 0.0, torch.zeros(2, 3).double(), weights=weights)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_positive_of_a_scalar(n):
+    u = redrawn(hp.Positive(hp.SeparableNet(3)))
+    t, x = points(3, (n,), 0)
+    for order in range(4):
+        exact = hp.dimwise(u, t, x, order=order)
+        for a, b in zip(exact, hp.reference.dimwise(u, t, x, order=order), strict=True):
+            agree("a derivative", a, b)
+
+
+def test_residuals_with_data_of_every_point():
+    x = torch.randn(4, 3)
+    net = hp.HollowNet(3, context=2).given(torch.randn(4, 2))
+    residual = hp.Residual(lambda u, t, x: u.divergence)
+    torch.testing.assert_close(residual([net], 0.3, x), hp.divergence(net, 0.3, x))
+    u, diffusion = hp.SeparableNet(3), torch.rand(4, 3)
+    residual = hp.Residual(lambda u, t, x: u.weighted_laplacian(diffusion))
+    expected = hp.laplacian(u, 0.3, x, weights=diffusion)
+    torch.testing.assert_close(residual([u], 0.3, x), expected)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: hp.HollowNet(0), "dim must be at least 1"),

@@ -15,8 +15,8 @@ class Transformer(nn.Module, ABC):
     """A network that maps each (x_i, h_i) to f_i, dimension by dimension.
 
     Set `width`, how many numbers it computes of each row at a time, where evaluating it again
-    gives the same (no dropout, no state) and all that is trained are parameters: large batches are then taken in blocks, and evaluated
-    anew for the gradient instead of kept.
+    gives the same (no dropout, no state) and all that is trained are its parameters: large
+    batches are then taken in blocks, and evaluated anew for the gradient instead of kept.
     """
 
     width: int | None = None
