@@ -30,6 +30,7 @@ from hollowpde.training import (
 )
 
 if TYPE_CHECKING:
+    from hollowpde.problem.sde.ensemble import Ensemble
     from hollowpde.problem.sde.model import FittedSDE, PhysicalDensity
 
 # Where runs go by default, below the current directory.
@@ -55,6 +56,16 @@ class Run:
     @property
     def density(self) -> PhysicalDensity:
         return self._part("density")
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The bands of drift, diffusion and named parameters, if an ensemble was fitted."""
+        ensemble: Ensemble | None = self._part("ensemble")
+        if ensemble is None:
+            raise InputError(
+                "this run has no ensemble: fit with uncertainty.members=16, or so many."
+            )
+        return ensemble
 
     @property
     def field(self) -> Field:
@@ -104,7 +115,8 @@ def fit(
         >>> import tempfile
         >>> data = hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(20, 3, 1))
         >>> problem = hp.SDEProblem(name="noise", data=data)
-        >>> quick = ["transition.optimiser.steps=2", "density.optimiser.steps=2",
+        >>> quick = ["transition.first.steps=2", "transition.optimiser.steps=2",
+        ...          "transition.again.steps=2", "density.optimiser.steps=2",
         ...          "density.refine.steps=0", "density.components=1"]
         >>> with tempfile.TemporaryDirectory() as out:
         ...     run = hp.fit(problem, out, overrides=quick)
@@ -188,7 +200,7 @@ def load(run_directory: str | Path, trust: bool = False, problem: Problem | None
         InputError: no run, an untrusted problem file, or a run that is not finished.
     """
     directory = RunDirectory.open(Path(run_directory))
-    problem = problem or declared_in(directory, trust)
+    problem = declared_in(directory, trust, problem)
     state = directory.read_checkpoint()
     metrics = directory.read_json("metrics.json")
     return Run(directory.path, metrics, problem.restore(state["model"]))
@@ -199,7 +211,7 @@ def make_report(
 ) -> Path:
     """Make the page of a finished run anew; returns its path. Arguments as for `load`."""
     directory = RunDirectory.open(Path(run_directory))
-    problem = problem or declared_in(directory, trust)
+    problem = declared_in(directory, trust, problem)
     saved = directory.read_json("settings.json")["fit"]
     state = directory.read_checkpoint()
     metrics = directory.read_json("metrics.json")
@@ -210,14 +222,16 @@ def make_report(
     return directory / "report.html"
 
 
-def declared_in(directory: RunDirectory, trust: bool) -> Problem:
-    """The problem of a run, from the copy of its file, with the settings it was fitted with."""
+def declared_in(directory: RunDirectory, trust: bool, problem: Problem | None) -> Problem:
+    """The problem given, or else that of the run's own file, with the run's settings."""
     saved = directory.read_json("settings.json")
-    file, code = directory.trusted_problem(trust)
-    problems = run_problem_file(file, code)
-    if saved["name"] not in problems:
-        raise InputError(f"{str(directory / 'problem.py')!r} declares no {saved['name']!r}.")
-    return override(problems[saved["name"]], saved["fit"]["overrides"])
+    if problem is None:
+        file, code = directory.trusted_problem(trust)
+        problems = run_problem_file(file, code)
+        if saved["name"] not in problems:
+            raise InputError(f"{str(directory / 'problem.py')!r} declares no {saved['name']!r}.")
+        problem = problems[saved["name"]]
+    return override(problem, saved["fit"]["overrides"])
 
 
 def write_report(

@@ -5,7 +5,9 @@ from pathlib import Path
 PROBLEMS = Path(__file__).parents[1] / "problems"
 
 QUICK = (
+    "transition.first.steps=40",
     "transition.optimiser.steps=60",
+    "transition.again.steps=20",
     "transition.stop.every=20",
     "density.components=1,2",
     "density.optimiser.steps=40",

@@ -1,7 +1,48 @@
-"""Benchmarks, one module each, with `TABLES` by name and `run(names, budget, out)`."""
+"""Benchmarks: what each measures, of what parts it consists, and how it is run."""
 
-from hollowpde.bench import operators
+from __future__ import annotations
 
-BENCHES = {"operators": operators}
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-__all__ = ["BENCHES"]
+from hollowpde.bench import operators, sde, tables
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark, as the command line needs it.
+
+    Arguments:
+        title: what it measures.
+        parts: those that can be asked for, with their titles.
+        budget, quick: how much to measure, a frozen dataclass of its own; its fields are options.
+        run: measures some parts (all, if none is named) and writes to a folder, if there is one.
+    """
+
+    title: str
+    parts: Mapping[str, str]
+    budget: Any
+    quick: Any
+    run: Callable[[Sequence[str], Any, Path | None], None]
+
+
+BENCHES = {
+    "operators": Bench(
+        title="Exact derivatives: what they cost, and what other ways to them cost.",
+        parts={name: table.title for name, table in operators.TABLES.items()},
+        budget=tables.Budget(),
+        quick=tables.QUICK,
+        run=operators.run,
+    ),
+    "sde": Bench(
+        title="Drift and diffusion from paths: how well they are found, and by whom.",
+        parts={name: case.title for name, case in sde.CASES.items()},
+        budget=sde.Budget(),
+        quick=sde.QUICK,
+        run=sde.run,
+    ),
+}
+
+__all__ = ["BENCHES", "Bench"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -13,6 +10,7 @@ from rich.console import Console
 
 from hollowpde.bench.conditioners import CONDITIONERS
 from hollowpde.bench.laplacian import LAPLACIAN
+from hollowpde.bench.machine import load, processor, versions
 from hollowpde.bench.orders import FORWARD, MEMORY, TRAINING
 from hollowpde.bench.page import write_page
 from hollowpde.bench.price import FIT, PRICE
@@ -59,13 +57,14 @@ def run(only: Iterable[str], budget: Budget, out: Path | None) -> None:
         if name not in TABLES:
             raise InputError(f"unknown table {name!r}: {nearest(name, TABLES)}")
     console = Console()
-    load = _load()
-    machine = _machine(budget, load)
+    torch.set_num_threads(budget.threads)
+    busy = load()
+    machine = _machine(budget, busy)
     for name, value in machine.items():
         console.print(f"{name}: {value}", highlight=False, markup=False)
-    if load > _QUIET:
+    if busy > _QUIET:
         console.print(
-            f"The machine is busy, {load:.2f} per core: do not trust what follows.",
+            f"The machine is busy, {busy:.2f} per core: do not trust what follows.",
             style="bold red",
         )
     _keep_freed_memory()
@@ -80,7 +79,7 @@ def run(only: Iterable[str], budget: Budget, out: Path | None) -> None:
     console.print(f"page: {out / 'operators.html'}", highlight=False, soft_wrap=True)
 
 
-def _machine(budget: Budget, load: float) -> Mapping[str, str]:
+def _machine(budget: Budget, busy: float) -> Mapping[str, str]:
     return {
         "method": (
             "medians of the ratios within interleaved repeats, at most "
@@ -88,33 +87,13 @@ def _machine(budget: Budget, load: float) -> Mapping[str, str]:
             "quartiles and milliseconds are in the JSON file"
         ),
         "threads": str(torch.get_num_threads()),
-        "versions": f"Python {platform.python_version()}, {_versions('torch', 'jet-for-pytorch')}",
-        "processor": f"{_processor()}, load {load:.2f} per core at the start",
+        "versions": versions("torch", "jet-for-pytorch"),
+        "processor": f"{processor()}, load {busy:.2f} per core at the start",
         "memory": (
             "a block of 32 MB is allocated and freed first: from then on glibc keeps freed "
             "memory, instead of asking the system for it again at every step"
         ),
     }
-
-
-def _versions(*packages: str) -> str:
-    """Of those that are installed."""
-    installed = {package.name.lower(): package.version for package in metadata.distributions()}
-    return ", ".join(f"{name} {installed[name]}" for name in packages if name in installed)
-
-
-def _load() -> float:
-    """How many processes wanted each core in the last minute; where that is unknown, none."""
-    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _keep_freed_memory() -> None:

@@ -14,7 +14,7 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from hollowpde.bench.tables import Cell, Result, Row, number, text
-from hollowpde.bench.timing import Ratio
+from hollowpde.bench.timing import Spread
 from hollowpde.files import write_whole
 from hollowpde.report import theme
 from hollowpde.report.page import POLICY
@@ -143,7 +143,7 @@ def _drawn(result: Result) -> list[str]:
     return [
         name
         for name in result.columns
-        if name not in (*result.table.keys, "steps")
+        if name not in (*result.table.keys, *result.table.aside, "steps")
         and not name.endswith(" MB")
         and any(number(row.get(name)) is not None for row in result.rows)
     ]
@@ -151,12 +151,12 @@ def _drawn(result: Result) -> list[str]:
 
 def _spread(cells: Sequence[Cell]) -> dict[str, Any]:
     """Error bars to the quartiles."""
-    ratios = [cell if isinstance(cell, Ratio) else None for cell in cells]
+    spreads = [cell if isinstance(cell, Spread) else None for cell in cells]
     return {
         "type": "data",
         "symmetric": False,
-        "array": [r.high - r.median if r else 0.0 for r in ratios],
-        "arrayminus": [r.median - r.low if r else 0.0 for r in ratios],
+        "array": [s.high - s.median if s else 0.0 for s in spreads],
+        "arrayminus": [s.median - s.low if s else 0.0 for s in spreads],
         "thickness": 1,
         "width": 3,
     }

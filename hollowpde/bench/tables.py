@@ -11,10 +11,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table as Shown
 
-from hollowpde.bench.timing import Ratio, interleaved
+from hollowpde.bench.timing import Ratio, Spread, interleaved
 from hollowpde.files import write_whole
 
-Cell = Ratio | float | int | str | None
+Cell = Spread | float | int | str | None
 Row = Mapping[str, Cell]
 
 
@@ -27,12 +27,14 @@ class Budget:
         seconds: for each comparison, of which three repeats are made in any case.
         steps: of each fit.
         largest: the largest d.
+        threads: of one operation.
     """
 
     repeats: int = 101
     seconds: float = 10.0
     steps: int = 1000
     largest: int = 1024
+    threads: int = 1
 
     def up_to(self, *dimensions: int) -> Iterator[int]:
         """Those of the dimensions that are to be measured."""
@@ -47,8 +49,8 @@ QUICK = Budget(repeats=3, seconds=1.0, steps=50, largest=32)
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table: what it shows, and how its rows are measured, one by one.
+class Heading:
+    """What a table shows.
 
     Arguments:
         name: by which it is asked for.
@@ -56,9 +58,9 @@ class Table:
         notes: what is measured, and how to read it.
         keys: the columns that say what a row is about.
         quantity: what the other columns are.
-        rows: measures.
         log: whether the quantity is drawn on a logarithmic axis.
         bars: whether it is drawn as bars, side by side, instead of lines over d.
+        aside: columns that are not drawn, since they are something else.
     """
 
     name: str
@@ -66,9 +68,9 @@ class Table:
     notes: Sequence[str]
     keys: Sequence[str]
     quantity: str
-    rows: Callable[[Budget], Iterator[Row]]
     log: bool = True
     bars: bool = False
+    aside: Sequence[str] = ()
 
     def label(self, row: Row) -> str:
         """What a row is about, such as `d = 8`."""
@@ -77,11 +79,22 @@ class Table:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Table(Heading):
+    """A table whose rows are measured in this process, one by one.
+
+    Arguments:
+        rows: measures.
+    """
+
+    rows: Callable[[Budget], Iterator[Row]]
+
+
 @dataclass(frozen=True)
 class Result:
     """A table with its rows."""
 
-    table: Table
+    table: Heading
     rows: Sequence[Row]
 
     @property
@@ -122,7 +135,9 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     markdown = _markdown(title, results, machine)
     data = json.dumps(_json(results, machine), indent=1, allow_nan=False) + "\n"
-    frame = pd.DataFrame([cell for result in results for cell in _long(result)])
+    frame = pd.DataFrame(
+        [cell for result in results for cell in _long(result)], columns=list(_LONG)
+    )
     frame["repeats"] = frame["repeats"].astype("Int64")
     write_whole(out / f"{name}.md", lambda file: file.write_text(markdown, encoding="utf-8"))
     write_whole(out / f"{name}.json", lambda file: file.write_text(data, encoding="utf-8"))
@@ -131,7 +146,7 @@ def write(
 
 def number(cell: Cell) -> float | None:
     """The number that a cell stands for."""
-    if isinstance(cell, Ratio):
+    if isinstance(cell, Spread):
         return cell.median
     return float(cell) if isinstance(cell, int | float) else None
 
@@ -143,6 +158,13 @@ def text(cell: Cell) -> str:
     value = number(cell)
     if value is None:
         return "-"
+    # Quartiles of times are for the files: they tell more of the machine than of what is timed.
+    if isinstance(cell, Spread) and not isinstance(cell, Ratio) and cell.repeats > 1:
+        return f"{_short(value)} [{_short(cell.low)}, {_short(cell.high)}]"
+    return _short(value)
+
+
+def _short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -172,7 +194,7 @@ def _json(results: Sequence[Result], machine: Mapping[str, str]) -> object:
                 "keys": list(result.table.keys),
                 "rows": [
                     {
-                        name: asdict(cell) if isinstance(cell, Ratio) else cell
+                        name: asdict(cell) if isinstance(cell, Spread) else cell
                         for name, cell in row.items()
                     }
                     for row in result.rows
@@ -183,13 +205,16 @@ def _json(results: Sequence[Result], machine: Mapping[str, str]) -> object:
     }
 
 
+_LONG = ("table", "case", "quantity", "value", "low", "high", "repeats")
+
+
 def _long(result: Result) -> Iterator[dict[str, Cell]]:
     """One line for each number."""
     for row in result.rows:
         for name, cell in row.items():
             if name in result.table.keys or number(cell) is None:
                 continue
-            spread = cell if isinstance(cell, Ratio) else None
+            spread = cell if isinstance(cell, Spread) else None
             yield {
                 "table": result.table.name,
                 "case": result.table.label(row),

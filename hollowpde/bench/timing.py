@@ -13,20 +13,38 @@ _LEAST = 3
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How many times the time of something else something takes.
+class Spread:
+    """Several values of one number.
 
     Arguments:
-        median: of the ratios within each repeat.
+        median: of the values.
         low, high: their quartiles.
         repeats: how many there were.
-        milliseconds: median time of the one that is measured.
     """
 
     median: float
     low: float
     high: float
     repeats: int
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Spread:
+        """The spread of some values.
+
+        >>> Spread.over([2.0, 3.0, 1.0])
+        Spread(median=2.0, low=1.5, high=2.5, repeats=3)
+        """
+        return cls(*_quartiles(values), len(values))
+
+
+@dataclass(frozen=True)
+class Ratio(Spread):
+    """How many times the time of something else something takes, by the ratios of each repeat.
+
+    Arguments:
+        milliseconds: median time of the one that is measured.
+    """
+
     milliseconds: float
 
     @classmethod
@@ -37,12 +55,15 @@ class Ratio:
         2.0
         """
         ratios = [a / b for a, b in zip(seconds, to, strict=True)]
-        low, median, high = (
-            statistics.quantiles(ratios, n=4, method="inclusive")
-            if len(ratios) > 1
-            else ratios * 3
-        )
-        return cls(median, low, high, len(ratios), 1e3 * statistics.median(seconds))
+        return cls(*_quartiles(ratios), len(ratios), 1e3 * statistics.median(seconds))
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median first."""
+    low, median, high = (
+        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    )
+    return median, low, high
 
 
 def interleaved(

@@ -9,7 +9,9 @@ import torch
 import typer
 
 from hollowpde.cli.bench import bench
+from hollowpde.cli.exit_time import exit_time
 from hollowpde.cli.fit import fit
+from hollowpde.cli.fit_csv import fit_csv
 from hollowpde.cli.list import list_problems
 from hollowpde.cli.new import new
 from hollowpde.cli.report import report
@@ -26,10 +28,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("fit")(fit)
+app.command("fit-csv")(fit_csv)
 app.command("list")(list_problems)
 app.command("show")(show)
 app.command("report")(report)
 app.command("simulate")(simulate)
+app.command("exit-time")(exit_time)
 app.command("new")(new)
 app.command("bench")(bench)
 

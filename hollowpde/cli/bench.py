@@ -1,16 +1,14 @@
-"""`hollowpde bench`: performance, measured side by side with the alternative."""
+"""`hollowpde bench`: performance and accuracy, measured side by side with the alternative."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from hollowpde.bench import BENCHES
-from hollowpde.bench.tables import QUICK, Budget
+from hollowpde.bench import BENCHES, Bench
 from hollowpde.errors import InputError, nearest
 
 
@@ -23,25 +21,47 @@ def bench(
         ),
     ] = None,
     only: Annotated[
-        str, typer.Option(help="Some of the tables, such as forward,training.", metavar="TABLES")
+        str,
+        typer.Option(
+            help="Some of the tables or cases, such as forward,training.", metavar="NAMES"
+        ),
     ] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="A few repeats, up to d = 32.")] = False,
-    repeats: Annotated[
-        int | None, typer.Option(help="At most so many of each comparison.", min=1)
-    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Very little of everything.")] = False,
     steps: Annotated[int | None, typer.Option(help="Of each fit.", min=10)] = None,
-    threads: Annotated[int, typer.Option(help="Of one operation.", min=1)] = 1,
+    repeats: Annotated[
+        int | None, typer.Option(help="operators: at most so many of each comparison.", min=1)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="operators: of one operation [1].", min=1)
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="sde: of data, split and weights [5].", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="sde: processes, of one thread each [1].", min=1)
+    ] = None,
 ) -> None:
-    """Measure performance: medians of ratios, alternatives interleaved in one process."""
+    """Measure side by side with the alternative: times in one process, errors on the same data."""
     if name is None:
-        for key, module in BENCHES.items():
-            typer.echo(f"{key}: {(module.__doc__ or '').splitlines()[0]}")
-            for table in module.TABLES.values():
-                typer.echo(f"  {table.name}: {table.title}")
+        for key, listed in BENCHES.items():
+            typer.echo(f"{key}: {listed.title}")
+            for part, title in listed.parts.items():
+                typer.echo(f"  {part}: {title}")
         return
     if name not in BENCHES:
         raise InputError(f"unknown benchmark {name!r}: {nearest(name, BENCHES)}")
-    budget = QUICK if quick else Budget()
-    budget = replace(budget, repeats=repeats or budget.repeats, steps=steps or budget.steps)
-    torch.set_num_threads(threads)
-    BENCHES[name].run([part.strip() for part in only.split(",") if part.strip()], budget, out)
+    options = {
+        "steps": steps, "repeats": repeats, "threads": threads, "seeds": seeds, "jobs": jobs
+    }  # fmt: skip
+    chosen = BENCHES[name]
+    given = {option: value for option, value in options.items() if value is not None}
+    budget = replace(chosen.quick if quick else chosen.budget, **_applicable(name, chosen, given))
+    chosen.run([part.strip() for part in only.split(",") if part.strip()], budget, out)
+
+
+def _applicable(name: str, chosen: Bench, given: dict[str, int]) -> dict[str, int]:
+    known = {field.name for field in fields(chosen.budget)}
+    for option in given:
+        if option not in known:
+            raise InputError(f"--{option} is not an option of bench {name}: leave it out.")
+    return given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from hollowpde.errors import InputError, nearest
 from hollowpde.files import write_whole
+from hollowpde.problem.shipped import shipped_problems
 
 
 def new(
@@ -23,19 +23,10 @@ def new(
         raise InputError(f"{str(file)!r} exists: choose another name.")
     if not file.resolve().parent.is_dir():
         raise InputError(f"the folder {str(file.parent)!r} does not exist.")
-    shipped = {path.stem: path for path in shipped_problems()}
+    shipped = shipped_problems()
     if like not in shipped:
         raise InputError(f"no shipped problem {like!r}: {nearest(like, shipped)}")
     text = shipped[like].read_text(encoding="utf-8")
     text = text.replace(f'name="{like}"', f'name="{file.stem}"')
     write_whole(file, lambda f: f.write_text(text, encoding="utf-8"))
     typer.echo(f"{file}: edit it, then run: python -m hollowpde fit {file}")
-
-
-def shipped_problems() -> list[Path]:
-    """The problem files that come with the package (in a source tree, those beside it)."""
-    package = Path(str(resources.files("hollowpde")))
-    for folder in (package / "_problems", package.parent / "problems"):
-        if folder.is_dir():
-            return sorted(folder.glob("*.py"))
-    return []

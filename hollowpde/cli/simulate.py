@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,17 @@ import typer
 
 from hollowpde import runs
 from hollowpde.data import simulate as simulate_sde
+from hollowpde.data.readers import import_pyarrow
 from hollowpde.errors import InputError
 from hollowpde.files import write_whole
+from hollowpde.training import RunDirectory
 
 
 def simulate(
     run: Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN")],
-    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("paths.csv"),
+    out: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")] = Path(
+        "paths.csv"
+    ),
     paths: Annotated[int, typer.Option(help="How many paths.")] = 100,
     start: Annotated[float | None, typer.Option(help="First time [that of the data].")] = None,
     stop: Annotated[float | None, typer.Option(help="Last time [that of the data].")] = None,
@@ -27,11 +32,15 @@ def simulate(
         bool, typer.Option("--trust", help="Execute the run's problem.py even if not yours.")
     ] = False,
 ) -> None:
-    """Simulate paths of a fitted SDE, started from the fitted density, into a CSV file."""
+    """Simulate paths of a fitted SDE, started from the fitted density, into a file."""
     if out.exists():
         raise InputError(f"out: {str(out)!r} exists: choose another file.")
     if not out.resolve().parent.is_dir():
         raise InputError(f"out: the folder {str(out.parent)!r} does not exist.")
+    if out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"out: {str(out)!r} must end in .csv or .parquet.")
+    if out.suffix == ".parquet":
+        import_pyarrow("pyarrow")
     if paths < 1:
         raise InputError(f"paths must be at least 1, but is {paths}.")
     fitted = runs.load(run, trust)
@@ -48,7 +57,19 @@ def simulate(
         fitted.sde, x0, torch.linspace(start, stop, points, dtype=torch.float64), paths, seed
     )
     table = pd.DataFrame({"path": data.path.numpy(), "t": data.t.numpy()})
-    for name, column in zip(data.names, data.x.T, strict=True):
+    for name, column in zip(_names(run, data.names), data.x.T, strict=True):
         table[name] = column.numpy()
-    write_whole(out, lambda file: table.to_csv(file, index=False))
+    if out.suffix == ".parquet":
+        write_whole(out, lambda file: table.to_parquet(file, index=False))
+    else:
+        write_whole(out, lambda file: table.to_csv(file, index=False))
     typer.echo(f"{paths} paths at {points} times: {out}")
+
+
+def _names(run: Path, usual: Sequence[str]) -> Sequence[str]:
+    """What the data of a run call their coordinates, where their declaration says it."""
+    data = RunDirectory.open(run).read_json("settings.json")["problem"]["data"]
+    given = (data.get("names") or data.get("state")) if isinstance(data, dict) else None
+    if not given or len(given) != len(usual) or {"path", "t"} & set(given):
+        return usual
+    return list(given)

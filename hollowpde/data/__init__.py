@@ -4,6 +4,7 @@ from typing import Protocol
 
 from hollowpde.data.simulate import SDE, Integrator, Simulated, check_sde, simulate
 from hollowpde.data.standardise import Points, Standardisation
+from hollowpde.data.table import Table
 from hollowpde.data.trajectories import Pairs, Split, Trajectories
 
 
@@ -22,6 +23,7 @@ __all__ = [
     "Simulated",
     "Split",
     "Standardisation",
+    "Table",
     "Trajectories",
     "check_sde",
     "simulate",

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
+from hollowpde.data.columns import choose
+from hollowpde.data.frames import FrameSource, gather
+from hollowpde.data.values import Clock
 from hollowpde.errors import InputError
+
+Values: TypeAlias = Tensor | npt.ArrayLike
 
 
 class Pairs(NamedTuple):
@@ -64,7 +71,7 @@ class Trajectories:
 
     def __post_init__(self) -> None:
         for name in ("t", "x", "path"):
-            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)))
+            object.__setattr__(self, name, _tensor(getattr(self, name), name))
         for name, column in (("t", self.t), ("x", self.x)):
             if not column.is_floating_point():
                 raise InputError(
@@ -95,12 +102,13 @@ class Trajectories:
         self._check_order()
 
     @classmethod
-    def from_dense(cls, t: Tensor, x: Tensor, names: Sequence[str] = ()) -> Trajectories:
-        """Paths on common times: t `(T,)`, x `(paths, T, d)`.
+    def from_dense(cls, t: Values, x: Values, names: Sequence[str] = ()) -> Trajectories:
+        """Paths on common times: t `(T,)`, x `(paths, T, d)`, tensors or arrays.
 
         >>> hp.Trajectories.from_dense(torch.arange(3.0), torch.zeros(10, 3, 1)).paths
         10
         """
+        t, x = _tensor(t, "t"), _tensor(x, "x")
         if x.ndim != 3 or t.shape != x.shape[1:2]:
             raise InputError(
                 "x must have shape (paths, T, d) and t (T,), but they are "
@@ -109,6 +117,42 @@ class Trajectories:
         n, length, d = x.shape
         path = torch.arange(n).repeat_interleave(length)
         return cls(t.repeat(n), x.reshape(-1, d), path, names)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        time: str | None = None,
+        id: str | None = None,
+        state: str | Sequence[str] = (),
+        *,
+        unit: str = "D",
+        time_format: str | None = None,
+    ) -> Trajectories:
+        """Paths in a pandas frame in long form: one row for each observation.
+
+        Rows with a missing time or state and exact repetitions are left out, the rest is sorted;
+        a line in the log counts what was done. Named index levels count as columns.
+
+        Arguments:
+            frame: the table.
+            time, id, state, unit, time_format: as for `Table`: guessed and logged if not given.
+
+        Raises:
+            InputError: a column that is not there, or content that cannot be used.
+
+        Example:
+            >>> import pandas as pd
+            >>> frame = pd.DataFrame({"t": [0, 1, 0, 2], "path": [1, 1, 2, 2], "x": [1., 2, 0, 3]})
+            >>> hp.Trajectories.from_frame(frame)
+            Trajectories(2 paths, 4 observations, d=1, t=[0, 2])
+        """
+        source = FrameSource.of(frame)
+        wanted = state.split(",") if isinstance(state, str) else [str(name) for name in state]
+        wanted = [name.strip() for name in wanted if name.strip()]
+        columns = choose(source.sample(), time, id, wanted, source.name)
+        rows = gather([source], columns, Clock(unit, time_format), join=False)
+        return cls(rows.t, rows.x, rows.path, columns.state)
 
     def load(self) -> Trajectories:
         return self
@@ -156,6 +200,38 @@ class Trajectories:
         """The rows that a mask or index picks."""
         return Trajectories(self.t[rows], self.x[rows], self.path[rows], self.names)
 
+    def blocks(self, n: int) -> Trajectories:
+        """Each path cut into n consecutive blocks that are paths of their own, numbered from 0.
+
+        So that a single long path can be split into parts to fit and to validate: no pair goes
+        from one block to the next, and times stay as they are. The blocks of a path differ by at
+        most one observation in length; a path of less than 2 n observations gives fewer blocks,
+        so that each holds at least one pair.
+
+        Raises:
+            InputError: n is not positive.
+
+        Example:
+            >>> path = hp.Trajectories.from_dense(torch.arange(10.0), torch.randn(1, 10, 1))
+            >>> path.blocks(3).path.tolist()
+            [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+        """
+        if n < 1:
+            raise InputError(f"n, the number of blocks, must be at least 1, but is {n}.")
+        lengths = self.path.unique_consecutive(return_counts=True)[1]
+        count = (lengths // 2).clamp(1, n)
+        first = lengths.cumsum(0) - lengths
+        place = torch.arange(len(self), device=lengths.device) - first.repeat_interleave(lengths)
+        # As numpy.array_split does it: the first length % count blocks are longer by one.
+        short, longer = lengths // count, lengths % count
+        short, longer, count_before = (
+            column.repeat_interleave(lengths)
+            for column in (short, longer, count.cumsum(0) - count)
+        )
+        head = longer * (short + 1)
+        block = torch.where(place < head, place // (short + 1), longer + (place - head) // short)
+        return Trajectories(self.t, self.x, count_before + block, self.names)
+
     def split(self, fractions: tuple[float, float, float], seed: int) -> Split:
         """Paths dealt at random into train, validation and test.
 
@@ -201,8 +277,26 @@ class Trajectories:
                 f"{int(self.path[row])}: sort the rows by path and time and drop repeated times."
             )
         runs = self.path.unique_consecutive()
-        if len(runs) != len(self.path.unique()):
+        if not (runs[1:] > runs[:-1]).all() and len(runs) != len(runs.unique()):
             raise InputError(
                 "path must number the paths in contiguous rows, but a path is interrupted by "
                 "another: sort the rows by path and time."
             )
+
+
+def _tensor(values: Values, name: str) -> Tensor:
+    """Values as a tensor that shares their memory where it may."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"{name} must hold numbers, but is an array of {array.dtype}: convert it, or use "
+            "hp.Trajectories.from_frame."
+        )
+    if array.dtype.kind == "u":
+        array = array.astype(np.int64)
+    # Of arrays that are not writable, as pandas gives them, or in foreign byte order, or reversed,
+    # torch makes no tensor without a word.
+    plain = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if plain else array.astype(array.dtype.newbyteorder("=")))

@@ -1,7 +1,21 @@
 """Transition likelihoods of stochastic differential equations."""
 
 from hollowpde.likelihoods.base import TransitionLikelihood
+from hollowpde.likelihoods.diagonal_closure import DiagonalClosure
 from hollowpde.likelihoods.euler_maruyama import EulerMaruyama
 from hollowpde.likelihoods.local_linearization import LocalLinearization
+from hollowpde.likelihoods.mixture_closure import MixtureClosure
+from hollowpde.likelihoods.moment_closure import MomentClosure
+from hollowpde.likelihoods.transition import DiagonalNormal, NormalMixture, Transition
 
-__all__ = ["EulerMaruyama", "LocalLinearization", "TransitionLikelihood"]
+__all__ = [
+    "DiagonalClosure",
+    "DiagonalNormal",
+    "EulerMaruyama",
+    "LocalLinearization",
+    "MixtureClosure",
+    "MomentClosure",
+    "NormalMixture",
+    "Transition",
+    "TransitionLikelihood",
+]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hollowpde.likelihoods.base import TransitionLikelihood, normal_log_prob
+from hollowpde.likelihoods.base import TransitionLikelihood
+from hollowpde.likelihoods.transition import DiagonalNormal
 from hollowpde.operators.field import Field
 
 
@@ -18,8 +19,8 @@ class EulerMaruyama(TransitionLikelihood):
         Kloeden and Platen, Numerical Solution of Stochastic Differential Equations (1992).
     """
 
-    def log_prob(
-        self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor, x_next: Tensor
-    ) -> Tensor:
+    def transition(
+        self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor
+    ) -> DiagonalNormal:
         h = step.unsqueeze(-1)
-        return normal_log_prob(x_next, x + h * drift(t, x), h * diffusion(t, x))
+        return DiagonalNormal(x + h * drift(t, x), h * diffusion(t, x))

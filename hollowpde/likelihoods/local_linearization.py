@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hollowpde.likelihoods.base import TransitionLikelihood, normal_log_prob, phi1, phi2
+from hollowpde.likelihoods.base import TransitionLikelihood
+from hollowpde.likelihoods.phi import phi
+from hollowpde.likelihoods.transition import DiagonalNormal
 from hollowpde.operators.dimwise import dimwise, jvp, time_derivative
 from hollowpde.operators.field import Field
 
@@ -42,20 +44,20 @@ class LocalLinearization(TransitionLikelihood):
 
     curvature: bool = True
 
-    def log_prob(
-        self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor, x_next: Tensor
-    ) -> Tensor:
+    def transition(
+        self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor
+    ) -> DiagonalNormal:
         h = step.unsqueeze(-1)
         f, a, *curved = dimwise(drift, t, x, order=3 if self.curvature else 1)
         D = diffusion(t, x)
         bend = self._coupling(drift, t, x, f, a)
-        variance = h * D * phi1(2 * h * a)
+        variance = h * D * phi(2 * h * a, 1)
         if curved:
             f_ii, f_iii = curved
             bend = bend + 0.5 * D * f_ii
             variance = variance * (h.square() / 3 * (2 * f * f_ii + D * f_iii)).tanh().exp()
-        mean = x + h * phi1(h * a) * f + h.square() * phi2(h * a) * bend
-        return normal_log_prob(x_next, mean, variance)
+        mean = x + h * phi(h * a, 1) * f + h.square() * phi(h * a, 2) * bend
+        return DiagonalNormal(mean, variance)
 
     @staticmethod
     def _coupling(drift: Field, t: Tensor, x: Tensor, f: Tensor, a: Tensor) -> Tensor:

@@ -2,18 +2,29 @@
 
 from hollowpde.problem.base import Compute, Fit, Metrics, Problem
 from hollowpde.problem.registry import find_problem, load_problems, register
-from hollowpde.problem.sde import DensityFit, JointFit, SDEProblem, TransitionFit
+from hollowpde.problem.sde import (
+    Bootstrap,
+    DensityFit,
+    JointFit,
+    Known,
+    Parametric,
+    SDEProblem,
+    TransitionFit,
+)
 from hollowpde.problem.settings import flat, override, plain
 from hollowpde.problem.stage import Adam, EarlyStop, Stage
 
 __all__ = [
     "Adam",
+    "Bootstrap",
     "Compute",
     "DensityFit",
     "EarlyStop",
     "Fit",
     "JointFit",
+    "Known",
     "Metrics",
+    "Parametric",
     "Problem",
     "SDEProblem",
     "Stage",

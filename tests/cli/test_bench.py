@@ -92,6 +92,17 @@ def test_names_are_listed_and_checked():
     assert "did you mean 'operators'" in str(error)
 
 
+def test_options_that_do_not_apply_are_refused():
+    def error(*arguments):
+        return str(CliRunner().invoke(app, ["bench", *arguments]).exception)
+
+    assert "--jobs is not an option of bench operators" in error("operators", "--jobs", "2")
+    assert "--threads is not an option of bench sde" in error("sde", "--threads", "2")
+    assert "unknown case 'cir_0.4': did you mean 'cir_0.5'" in error("sde", "--only", "cir_0.4")
+    listed = CliRunner().invoke(app, ["bench"]).output
+    assert "  cir_0.5: problems/cir.py, observed every 0.5" in listed
+
+
 def test_memory_is_counted():
     class Chain(nn.Module):
         def forward(self, x):

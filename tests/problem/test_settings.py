@@ -67,7 +67,8 @@ def test_mistakes_are_named(text, message):
 
 def test_a_problem_as_plain_data_and_back():
     data = hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(10, 3, 1))
-    problem = hp.SDEProblem(name="a", data=data)
+    by = hp.TransitionFit(likelihood=hp.LocalLinearization())
+    problem = hp.SDEProblem(name="a", data=data, transition=by)
     text = json.dumps(plain(problem))
     assert json.loads(text) == plain(problem)
     rows = flat(plain(problem))

@@ -1,5 +1,17 @@
 """Stochastic differential equations."""
 
-from hollowpde.problem.sde.problem import DensityFit, JointFit, SDEProblem, TransitionFit
+from hollowpde.problem.sde.bootstrap import Bootstrap
+from hollowpde.problem.sde.coefficient_fit import TransitionFit
+from hollowpde.problem.sde.density_fit import DensityFit
+from hollowpde.problem.sde.forms import Known, Parametric
+from hollowpde.problem.sde.problem import JointFit, SDEProblem
 
-__all__ = ["DensityFit", "JointFit", "SDEProblem", "TransitionFit"]
+__all__ = [
+    "Bootstrap",
+    "DensityFit",
+    "JointFit",
+    "Known",
+    "Parametric",
+    "SDEProblem",
+    "TransitionFit",
+]

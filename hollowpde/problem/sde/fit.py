@@ -3,58 +3,76 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hollowpde.data import Pairs, Points, Split
-from hollowpde.densities import Density
-from hollowpde.likelihoods import EulerMaruyama, TransitionLikelihood
+from hollowpde.likelihoods import TransitionLikelihood
 from hollowpde.problem.base import Compute, Fit, Metrics
 from hollowpde.problem.panel import Panel
+from hollowpde.problem.sde.bootstrap import EnsembleFit
+from hollowpde.problem.sde.choice import name
+from hollowpde.problem.sde.coefficient_fit import CoefficientFit
+from hollowpde.problem.sde.density_fit import MixtureFit, nll
+from hollowpde.problem.sde.diagnostic_panels import Evidence, diagnostic_panels
+from hollowpde.problem.sde.diagnostics import LikelihoodScore, likelihood_scores
 from hollowpde.problem.sde.metrics import (
     Resimulated,
+    coverage,
     errors_against_truth,
     marginal_ks_ratio,
+    parameter_metrics,
     residual_rel_rms,
     resimulate,
 )
 from hollowpde.problem.sde.model import LearnedSDE, SDEModel
+from hollowpde.problem.sde.rows import batches, each, mean_over, thinned
 from hollowpde.problem.stage import Stage
-from hollowpde.residuals import fokker_planck
 
 if TYPE_CHECKING:
     from hollowpde.problem.sde.problem import SDEProblem
 
-log = logging.getLogger(__name__)
-
-# Held-out rows by which weights are chosen: enough for a steady value, few enough to be quick.
-_VALIDATION_ROWS = 20_000
-_CHUNK = 8192
-
-Rows = TypeVar("Rows", Pairs, Points)
+# Transitions on which likelihoods are compared.
+_SCORED = 4000
 
 
 class SDEFit(Fit):
-    """An SDE problem with its data, being fitted."""
+    """An SDE problem with its data, being fitted.
+
+    `split` holds the data in the user's units; `logarithmic` holds them with the logarithms of
+    positive coordinates taken, which is what is standardised and fitted to.
+    """
 
     model: SDEModel
 
     def __init__(
-        self, problem: SDEProblem, split: Split, model: SDEModel, compute: Compute
+        self,
+        problem: SDEProblem,
+        split: Split,
+        logarithmic: Split,
+        model: SDEModel,
+        compute: Compute,
     ) -> None:
         self.problem, self.split, self.model, self.compute = problem, split, model, compute
-        units = model.standardisation
-        self.train_pairs = units.pairs(split.train, compute.dtype)
-        self.validation_pairs = _thin(units.pairs(split.validation, compute.dtype))
-        self.train_points = units.points(split.train, compute.dtype)
-        self.validation_points = _thin(units.points(split.validation, compute.dtype))
-        self.residual = fokker_planck()
+        units, dtype = model.standardisation, compute.dtype
+        self.coefficients = CoefficientFit(
+            problem.transition,
+            model,
+            units.pairs(logarithmic.train, dtype),
+            thinned(units.pairs(logarithmic.validation, dtype)),
+        )
+        self.mixture = MixtureFit(
+            problem.density,
+            model,
+            units.points(logarithmic.train, dtype),
+            thinned(units.points(logarithmic.validation, dtype)),
+        )
+        self.ensemble = EnsembleFit(problem.uncertainty, self.coefficients, compute.seed)
+        self.test_pairs = units.pairs(logarithmic.test, dtype)
 
     @property
     def learned(self) -> LearnedSDE:
@@ -70,19 +88,19 @@ class SDEFit(Fit):
         return resimulate(self.learned.sde, self.split.test, self.compute.seed)
 
     def stages(self) -> Iterator[Stage]:
-        yield self._transition_stage()
-        if int(self.model.components) == 0:
-            yield from self._choose_density()
-        if self.problem.density.refine.steps:
-            yield self._residual_stage()
+        yield from self.coefficients.stages()
+        yield from self.mixture.stages()
         if self.problem.joint.optimiser.steps:
             yield self._joint_stage()
+        yield from self.ensemble.stages()
 
     def metrics(self) -> Metrics:
         test, learned = self.split.test, self.learned
         metrics: Metrics = {}
         if self.problem.truth is not None:
             metrics |= errors_against_truth(learned, self.problem.truth, test)
+            if learned.ensemble is not None:
+                metrics |= coverage(learned.ensemble, self.problem.truth, test)
         with torch.no_grad():
             precise = test.double()
             log_p = learned.density.log_prob(precise.t, precise.x)
@@ -91,7 +109,7 @@ class SDEFit(Fit):
         metrics["residual_rel_rms"] = residual_rel_rms(learned, test)
         metrics["marginal_ks_ratio"] = marginal_ks_ratio(self.resimulated, self.compute.seed)
         metrics["components"] = int(self.model.components)
-        return metrics
+        return metrics | parameter_metrics(learned) | self.evidence.metrics()
 
     def headlines(self, metrics: Metrics) -> Mapping[str, str]:
         shown = {
@@ -110,206 +128,85 @@ class SDEFit(Fit):
         # The panels look at the fit, the fit need not know how.
         from hollowpde.problem.sde.panels import panels
 
-        return panels(self)
+        return [*panels(self), *diagnostic_panels(self.evidence)]
 
-    def _transition_stage(self) -> Stage:
-        """Drift and diffusion by a transition likelihood, Euler-Maruyama at first."""
-        setting = self.problem.transition
-        model = self.model
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What says whether the fit is to be trusted; once it is fitted."""
+        return Evidence(
+            self.learned.sde,
+            self.split.train,
+            self.split.test,
+            self.resimulated,
+            self._uniforms(),
+            self._scores(),
+            self.problem.autonomous,
+            self.compute.seed,
+        )
 
-        def losses(batch: Pairs, progress: float) -> Mapping[str, Tensor]:
-            early = progress < setting.euler_share
-            likelihood = EulerMaruyama() if early else setting.likelihood
-            return {"transition": self._transition_nll(likelihood, batch)}
+    def _uniforms(self) -> Tensor:
+        """Rosenblatt transforms of the held-out transitions."""
+        pair, likelihood = self.model.best, self.coefficients.likelihood
 
-        def validate() -> float:
-            return _mean(
-                lambda rows: self._transition_nll(setting.likelihood, rows),
-                self.validation_pairs,
+        def uniforms(rows: Pairs) -> Tensor:
+            transition = likelihood.transition(
+                pair.drift, pair.diffusion, rows.t, rows.x, rows.step
             )
+            return transition.uniforms(rows.x_next)
 
-        return Stage(
-            name="drift and diffusion",
-            module=nn.ModuleList([model.drift, model.diffusion]),
-            batches=_batches(self.train_pairs, setting.batch, setting.late_batch),
-            losses=losses,
-            validate=validate,
-            tie=_one_nat(self.validation_pairs),
-            optimiser=setting.optimiser,
-            stop=setting.stop,
-        )
+        return each(uniforms, self.test_pairs)
 
-    def _choose_density(self) -> Iterator[Stage]:
-        """Fit mixtures of growing size until two in a row are no better; keep the smallest good.
+    def _scores(self) -> dict[str, LikelihoodScore]:
+        """Held-out log-likelihood under every likelihood there is to choose from."""
+        fit, pair, rows = self.coefficients, self.model.best, thinned(self.test_pairs, _SCORED)
+        volume = float(self.model.standardisation.scale.log().sum())
+        rungs = {name(rung): rung for rung in fit.ladder.rungs}
+        rungs.setdefault(name(fit.likelihood), fit.likelihood)
+        accurate = f"{name(fit.ladder.reference)}, fine"
+        rungs[accurate] = fit.ladder.reference
 
-        The rule of one standard error: the smallest mixture is kept whose held-out NLL exceeds
-        the best one's by less than the standard error of that difference over the paths
-        (Breiman et al., Classification and Regression Trees, 1984).
-        """
-        scores: dict[int, np.ndarray] = {}
-        in_vain = 0
-        for components in sorted(self.problem.density.components):
-            yield self._density_stage(components)
-            nll = self._path_nll(self.model.candidate(components))
-            if scores:
-                best = min(scores.values(), key=np.mean)
-                better = nll.mean() < best.mean() - _standard_error(nll - best)
-                in_vain = 0 if better else in_vain + 1
-            scores[components] = nll
-            if in_vain == 2:
-                break
-        best = min(scores.values(), key=np.mean)
-        chosen = next(
-            k for k, v in scores.items() if v.mean() - best.mean() <= _standard_error(v - best)
-        )
-        self.model.components.fill_(chosen)
-        log.info(
-            "density: %d components, by held-out NLL %s",
-            chosen,
-            ", ".join(f"{k}: {v.mean():.4f}" for k, v in scores.items()),
-        )
+        def log_prob(rung: TransitionLikelihood) -> Tensor:
+            return each(lambda part: fit.log_prob(pair, rung, part), rows) - volume
 
-    def _density_stage(self, components: int) -> Stage:
-        setting = self.problem.density
-        density = self.model.candidate(components)
-        return Stage(
-            name=f"density of {components} component{'s' if components > 1 else ''}",
-            module=density,
-            batches=_batches(self.train_points, setting.batch, setting.batch),
-            losses=lambda batch, progress: {"density": _nll(density, batch)},
-            validate=lambda: _mean(lambda rows: _nll(density, rows), self.validation_points),
-            tie=_one_nat(self.validation_points),
-            optimiser=setting.optimiser,
-            stop=setting.stop,
-        )
-
-    def _residual_stage(self) -> Stage:
-        """The density once more, with the Fokker-Planck residual and drift, diffusion held."""
-        setting = self.problem.density
-        density = self.model.density
-
-        def losses(batch: Points, progress: float) -> Mapping[str, Tensor]:
-            return {
-                "density": _nll(density, batch),
-                "residual": setting.residual_weight * self._squared_residual(batch),
-            }
-
-        def validate() -> float:
-            return _mean(
-                lambda rows: torch.stack(list(losses(rows, 1.0).values())).sum(),
-                self.validation_points,
-            )
-
-        return Stage(
-            name="density with Fokker-Planck residual",
-            module=density,
-            batches=_batches(self.train_points, setting.batch, setting.batch),
-            losses=losses,
-            validate=validate,
-            tie=_one_nat(self.validation_points),
-            optimiser=setting.refine,
-            stop=setting.stop,
-        )
+        logs = {label: log_prob(rung) for label, rung in rungs.items()}
+        return likelihood_scores(logs, rows.path, accurate)
 
     def _joint_stage(self) -> Stage:
         """All together; held-out NLL alone decides, and without ties: it must not rise."""
         setting, weight = self.problem.joint, self.problem.density.residual_weight
-        model = self.model
-        likelihood = self.problem.transition.likelihood
+        model, fit, mixture = self.model, self.coefficients, self.mixture
+        pair, likelihood = model.best, fit.likelihood
 
         def losses(batch: tuple[Pairs, Points], progress: float) -> Mapping[str, Tensor]:
             pairs, points = batch
             return {
-                "transition": self._transition_nll(likelihood, pairs),
-                "density": _nll(model.density, points),
-                "residual": weight * self._squared_residual(points),
+                "transition": fit.nll(pair, likelihood, pairs),
+                "density": nll(model.density, points),
+                "residual": weight * mixture.squared_residual(points),
             }
 
-        pair_batches = _batches(self.train_pairs, setting.batch, setting.batch)
-        point_batches = _batches(self.train_points, setting.batch, setting.batch)
+        pair_batches = batches(fit.train, setting.batch, setting.batch)
+        point_batches = batches(mixture.train, setting.batch, setting.batch)
         return Stage(
             name="joint",
-            module=nn.ModuleList([model.drift, model.diffusion, model.density]),
+            module=nn.ModuleList([pair, model.density]),
             batches=lambda generator, progress: (
                 pair_batches(generator, progress),
                 point_batches(generator, progress),
             ),
             losses=losses,
             validate=lambda: (
-                _mean(lambda rows: self._transition_nll(likelihood, rows), self.validation_pairs)
-                + _mean(lambda rows: _nll(model.density, rows), self.validation_points)
+                mean_over(lambda rows: fit.nll(pair, likelihood, rows), fit.validation)
+                + mean_over(lambda rows: nll(model.density, rows), mixture.validation)
             ),
             optimiser=setting.optimiser,
             stop=setting.stop,
         )
 
-    def _transition_nll(self, likelihood: TransitionLikelihood, rows: Pairs) -> Tensor:
-        log_prob = likelihood.log_prob(
-            self.model.drift, self.model.diffusion, rows.t, rows.x, rows.step, rows.x_next
-        )
-        return -log_prob.mean()
-
-    def _squared_residual(self, rows: Points) -> Tensor:
-        fields = [self.model.density, self.model.drift, self.model.diffusion]
-        return self.residual(fields, rows.t, rows.x).square().mean()
-
-    def _path_nll(self, density: Density) -> np.ndarray:
-        """Held-out NLL, averaged along each path: the paths are independent, their points not."""
-        rows = self.validation_points
-        with torch.no_grad():
-            nll = -density.log_prob(rows.t, rows.x).double()
-        _, label = rows.path.unique(return_inverse=True)
-        return (torch.bincount(label, nll) / torch.bincount(label)).cpu().numpy()
-
     def _test_transition_nll(self) -> float:
-        units = self.model.standardisation
-        rows = units.pairs(self.split.test, self.compute.dtype)
-        likelihood = self.problem.transition.likelihood
-        inner = _mean(lambda part: self._transition_nll(likelihood, part), rows)
-        return inner + float(units.scale.log().sum())
-
-
-def _nll(density: Density, rows: Points) -> Tensor:
-    return -density.log_prob(rows.t, rows.x).mean()
-
-
-def _batches(rows: Rows, size: int, late_size: int) -> Callable[[torch.Generator, float], Rows]:
-    """Rows drawn with replacement; larger batches late, where gradient noise limits the fit."""
-    n = len(rows.t)
-
-    def draw(generator: torch.Generator, progress: float) -> Rows:
-        wanted = size if progress < 2 / 3 else late_size
-        index = torch.randint(n, (min(wanted, n),), generator=generator).to(rows.t.device)
-        return type(rows)(*(column[index] for column in rows))
-
-    return draw
-
-
-def _mean(loss: Callable[[Rows], Tensor], rows: Rows) -> float:
-    """The mean of a mean loss over all rows, in chunks that fit into memory."""
-    total, n = 0.0, len(rows.t)
-    with torch.no_grad():
-        for start in range(0, n, _CHUNK):
-            part = type(rows)(*(column[start : start + _CHUNK] for column in rows))
-            total += float(loss(part)) * len(part.t)
-    return total / n
-
-
-def _one_nat(rows: Pairs | Points) -> float:
-    """The difference of mean NLL that makes one nat over all rows: less is no evidence."""
-    return 1 / len(rows.t)
-
-
-def _thin(rows: Rows) -> Rows:
-    """At most `_VALIDATION_ROWS` rows, evenly spread."""
-    n = len(rows.t)
-    if n <= _VALIDATION_ROWS:
-        return rows
-    keep = torch.linspace(0, n - 1, _VALIDATION_ROWS).long().to(rows.t.device)
-    return type(rows)(*(column[keep] for column in rows))
-
-
-def _standard_error(differences: np.ndarray) -> float:
-    n = len(differences)
-    # One path tells nothing of the spread: the best is taken at its word.
-    return float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+        """Per transition of the test paths, in the user's units."""
+        fit, model, rows = self.coefficients, self.model, self.test_pairs
+        units = model.standardisation
+        inner = mean_over(lambda r: fit.nll(model.best, fit.likelihood, r), rows)
+        logarithms = (rows.x_next * units.scale + units.shift)[:, list(model.place.positive)]
+        return inner + float(units.scale.log().sum() + logarithms.sum(1).mean())

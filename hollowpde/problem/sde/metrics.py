@@ -12,6 +12,7 @@ from hollowpde.data import SDE, Integrator, Trajectories
 from hollowpde.errors import InputError
 from hollowpde.operators.dimwise import time_derivative
 from hollowpde.problem.base import Metrics
+from hollowpde.problem.sde.ensemble import Ensemble
 from hollowpde.problem.sde.model import LearnedSDE
 from hollowpde.problem.stage import derived_seed
 from hollowpde.residuals import fokker_planck
@@ -68,6 +69,41 @@ def errors_against_truth(learned: LearnedSDE, truth: SDE, held_out: Trajectories
         if (size > 0).all():
             metrics[f"{name}_rel_l2_worst"] = float((wrong / size).sqrt().max())
     return metrics
+
+
+@torch.no_grad()
+def coverage(ensemble: Ensemble, truth: SDE, held_out: Trajectories) -> Metrics:
+    """The share of held-out points, and dimensions, at which the 90 % band holds the truth."""
+    precise = held_out.double()
+    bands = (ensemble.drift, ensemble.diffusion)
+    metrics: Metrics = {}
+    for name, band, true in zip(
+        ("drift", "diffusion"), bands, truth_at(truth, held_out), strict=True
+    ):
+        low, high = band(precise.t, precise.x)
+        metrics[f"{name}_coverage"] = float(((low <= true) & (true <= high)).double().mean())
+    return metrics
+
+
+@torch.no_grad()
+def parameter_metrics(learned: LearnedSDE) -> Metrics:
+    """The user's own parameters, and the ends of their 90 % intervals if there is an ensemble."""
+    intervals = {} if learned.ensemble is None else learned.ensemble.intervals()
+    metrics: Metrics = {}
+    for name, value in learned.parameters.items():
+        low, high = intervals.get(name, (None, None))
+        for suffix, numbers in (("", value), ("_low", low), ("_high", high)):
+            if numbers is None:
+                continue
+            for label, number in _entries(name, numbers):
+                metrics[f"{label}{suffix}"] = number
+    return metrics
+
+
+def _entries(name: str, values: Tensor) -> list[tuple[str, float]]:
+    """Each number of a parameter, by name and place."""
+    flat = values.flatten().tolist()
+    return [(name if len(flat) == 1 else f"{name}[{k}]", v) for k, v in enumerate(flat)]
 
 
 @torch.no_grad()

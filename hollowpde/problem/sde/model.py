@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,37 +10,133 @@ from torch import Tensor, nn
 
 from hollowpde.data import Pairs, Standardisation
 from hollowpde.densities import Density, GaussianMixture
-from hollowpde.nets import Autonomous, Hollow, Positive
+from hollowpde.nets import FromFunction, FromLogDiffusion, FromLogDrift, LinearField
+from hollowpde.nets.structured.log_density import FromLogDensity
 from hollowpde.nets.wrappers import Scaled
 from hollowpde.operators.field import Field, as_time
+from hollowpde.problem.sde.ensemble import Ensemble
+from hollowpde.problem.sde.forms import Form, Place
+from hollowpde.problem.sde.units import PhysicalField
+
+
+class Coefficients(nn.Module):
+    """Drift and squared diffusion, as fields of standardised units."""
+
+    def __init__(self, place: Place, drift: Form, diffusion: Form) -> None:
+        super().__init__()
+        self.diffusion = diffusion.diffusion(place)
+        self.drift = drift.drift(place, self.diffusion)
+
+    @torch.no_grad()
+    def start_from(self, pairs: Pairs) -> None:
+        """Scale the networks so that outputs of order one are a drift and diffusion of the data.
+
+        The diffusion starts at the quadratic variation per unit of time, the drift at the size of
+        the best linear one, and at least of one that would balance that diffusion; a linear drift
+        starts as the best one.
+        """
+        increment = pairs.x_next - pairs.x
+        diffusion = increment.square().mean(0) / pairs.step.mean()
+        design = torch.cat([torch.ones_like(pairs.x[:, :1]), pairs.x], dim=1)
+        weight = pairs.step.unsqueeze(1)
+        fitted = torch.linalg.lstsq(design * weight, increment).solution
+        linear = (design @ fitted).square().mean(0).sqrt()
+        size = torch.maximum(linear, diffusion / 2)
+        _scale(self.drift, size)
+        for part in self.drift.modules():
+            if isinstance(part, LinearField):
+                part.b.copy_(fitted[0] / size)
+                part.A.copy_(fitted[1:].T / size.unsqueeze(1))
+        # softplus(0) = log 2 is where the network starts.
+        _scale(self.diffusion, diffusion / np.log(2))
+
+    @torch.no_grad()
+    def start_from_fit(self, other: Coefficients, pairs: Pairs) -> None:
+        """Start from another candidate: its drift, and its mean diffusion over the data."""
+        mean = other.diffusion(pairs.t, pairs.x).mean(0)
+        _scale(self.diffusion, mean / np.log(2))
+        own = self.drift.state_dict()
+        given = other.drift.state_dict()
+        # A known drift of positive data holds the diffusion, which differs.
+        same = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+        self.drift.load_state_dict(own | same)
+
+    @property
+    def size(self) -> int:
+        """How many numbers are fitted."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _scale(field: Field, scale: Tensor) -> None:
+    for part in field.modules():
+        if isinstance(part, Scaled):
+            part.scale.copy_(scale)
 
 
 class SDEModel(nn.Module):
-    """Drift, squared diffusion and the candidate densities, as networks of standardised inputs.
+    """Candidates of drift and squared diffusion, and of the density, and what was chosen.
 
-    `components` is the size of the density that was chosen, 0 before the choice.
+    `chosen` is which pair of drift and diffusion was chosen, `likelihood` which transition
+    likelihood, both counted from 0 and -1 before the choice; `components` is the size of the
+    density, 0 before the choice. `begun` and `members_begun` count the candidates, and the members
+    of the ensemble, that have been given their start.
     """
 
+    chosen: Tensor
+    likelihood: Tensor
     components: Tensor
+    begun: Tensor
+    members_begun: Tensor
+    noisy: Tensor
 
     def __init__(
         self,
-        dim: int,
-        drift: Hollow,
-        diffusion: Hollow,
+        place: Place,
+        drift: Form,
+        diffusions: Sequence[Form],
         candidates: tuple[int, ...],
-        autonomous: bool,
+        members: int = 0,
     ) -> None:
         super().__init__()
-        self.standardisation = Standardisation(dim)
-        f: Field = drift.build(dim)
-        D: Field = diffusion.build(dim)
-        if autonomous:
-            f, D = Autonomous(f), Autonomous(D)
-        self.drift = Scaled(f, torch.ones(dim))
-        self.diffusion = Scaled(Positive(D), torch.ones(dim))
-        self.densities = nn.ModuleDict({str(k): GaussianMixture(dim, k) for k in candidates})
+        self.place = place
+        self.standardisation = place.units
+
+        def pairs() -> nn.ModuleList:
+            return nn.ModuleList(Coefficients(place, drift, D) for D in diffusions)
+
+        self.coefficients = pairs()
+        self.densities = nn.ModuleDict({str(k): GaussianMixture(place.dim, k) for k in candidates})
+        # Of every kind, until it is known which is chosen.
+        self.members = nn.ModuleList(pairs() for _ in range(members))
+        none = torch.full((), -1, dtype=torch.long)
+        self.register_buffer("chosen", none.clone())
+        self.register_buffer("likelihood", none.clone())
         self.register_buffer("components", torch.zeros((), dtype=torch.long))
+        self.register_buffer("begun", torch.ones((), dtype=torch.long))
+        self.register_buffer("members_begun", torch.zeros((), dtype=torch.long))
+        # By name in the declaration; kept, so that a model is restored without the data.
+        self.register_buffer("noisy", torch.tensor(place.noisy))
+
+    def pair(self, k: int) -> Coefficients:
+        """A candidate of drift and diffusion."""
+        return _coefficients(self.coefficients, k)
+
+    @property
+    def best(self) -> Coefficients:
+        """The drift and diffusion that were chosen, or else the first."""
+        return self.pair(max(0, int(self.chosen)))
+
+    def member(self, k: int) -> Coefficients:
+        """A member of the ensemble, of the kind that was chosen."""
+        return _coefficients(self.members[k], max(0, int(self.chosen)))
+
+    @property
+    def drift(self) -> Field:
+        return self.best.drift
+
+    @property
+    def diffusion(self) -> Field:
+        return self.best.diffusion
 
     @property
     def density(self) -> GaussianMixture:
@@ -54,41 +149,12 @@ class SDEModel(nn.Module):
             raise TypeError("candidates are mixtures")
         return density
 
-    @torch.no_grad()
-    def start_from(self, pairs: Pairs) -> None:
-        """Scale the outputs so that networks of order one give a drift and diffusion of the data.
 
-        The diffusion starts at the quadratic variation per unit of time, the drift at the size of
-        the best linear one, and at least of one that would balance that diffusion.
-        """
-        increment = pairs.x_next - pairs.x
-        diffusion = increment.square().mean(0) / pairs.step.mean()
-        design = torch.cat([torch.ones_like(pairs.x[:, :1]), pairs.x], dim=1)
-        weight = pairs.step.unsqueeze(1)
-        fitted = torch.linalg.lstsq(design * weight, increment).solution
-        linear = (design @ fitted).square().mean(0).sqrt()
-        self.drift.scale.copy_(torch.maximum(linear, diffusion / 2))
-        # softplus(0) = log 2 is where the network starts.
-        self.diffusion.scale.copy_(diffusion / np.log(2))
-
-
-class PhysicalField(Field):
-    r"""A vector field of standardised units in the user's: `scale^power / t_scale * field(z)`.
-
-    The power is 1 for a drift and 2 for a squared diffusion. Inputs of any floating-point dtype
-    are standardised in float64 and evaluated in the dtype of the network; the result has the
-    dtype of x, and t is taken in it too: give x in float64 where time stamps are large.
-    """
-
-    def __init__(self, field: Field, units: Standardisation, power: int) -> None:
-        super().__init__()
-        self.field, self.units, self.power = field, units, power
-
-    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        dtype = _dtype(self.field)
-        values = self.field.dimwise(self.units.time(t, dtype), self.units.state(x, dtype), order)
-        factor = self.units.scale**self.power / self.units.t_scale
-        return tuple((v * factor / self.units.scale**k).to(x) for k, v in enumerate(values))
+def _coefficients(kinds: nn.Module, k: int) -> Coefficients:
+    pair = kinds[k] if isinstance(kinds, nn.ModuleList) else None
+    if not isinstance(pair, Coefficients):
+        raise TypeError("candidates are coefficients")
+    return pair
 
 
 class PhysicalDensity(Density):
@@ -137,14 +203,45 @@ class PhysicalDensity(Density):
     def sample(
         self, t: Tensor | float, n: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        dtype = _dtype(self.density)
+        dtype = self._dtype
         tau = self.units.time(torch.as_tensor(t, dtype=torch.float64), dtype)
         z = self.density.sample(tau, n, generator)
         return (z.to(self.units.scale) * self.units.scale + self.units.shift).to(dtype)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.density.parameters()).dtype
+
     def _standard(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = _dtype(self.density)
+        dtype = self._dtype
         return self.units.time(t, dtype), self.units.state(x, dtype)
+
+
+class PositiveDensity(FromLogDensity):
+    """A density of which some coordinates are positive, from that of their logarithms."""
+
+    density: PhysicalDensity
+
+    def __init__(self, density: PhysicalDensity, positive: Sequence[bool]) -> None:
+        super().__init__(density, positive)
+
+    def log_prob(self, t: Tensor | float | np.ndarray, x: Tensor | np.ndarray) -> Tensor:
+        return super().log_prob(*_tensors(t, x))
+
+    def score(self, t: Tensor | float | np.ndarray, x: Tensor | np.ndarray) -> Tensor:
+        return super().score(*_tensors(t, x))
+
+    def marginal_log_prob(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """log p_j(t, x_j) of each coordinate alone, `(..., d)`; -inf outside of its support."""
+        inside = ~self.positive | (x > 0)
+        log = torch.where(self.positive & inside, x, torch.ones_like(x)).log()
+        inner = self.density.marginal_log_prob(t, torch.where(self.positive, log, x)) - log
+        return torch.where(inside, inner, torch.full_like(inner, -torch.inf))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The first and the last time of the data that it was fitted to."""
+        return self.density.interval
 
 
 class FittedSDE(nn.Module):
@@ -170,24 +267,51 @@ class FittedSDE(nn.Module):
 
 
 class LearnedSDE:
-    """What an SDE fit has learned, in the user's units: `sde` and `density`."""
+    """What an SDE fit has learned, in the user's units.
+
+    `sde` and `density`; `parameters`, by name, of the user's own modules; `ensemble`, if one was
+    fitted.
+    """
+
+    density: PhysicalDensity | PositiveDensity
 
     def __init__(self, model: SDEModel) -> None:
-        units = model.standardisation
-        self.sde = FittedSDE(
-            PhysicalField(model.drift, units, power=1),
-            PhysicalField(model.diffusion, units, power=2),
+        place = model.place
+        density = PhysicalDensity(model.density, place.units)
+        self.density = PositiveDensity(density, place.positive) if any(place.positive) else density
+        self.sde = _fitted(model.best, place)
+        self.parameters = named_parameters(model.best)
+        members = [model.member(k) for k in range(int(model.members_begun))]
+        self.ensemble = (
+            Ensemble(
+                self.sde,
+                [_fitted(pair, place) for pair in members],
+                (self.parameters, [named_parameters(pair) for pair in members]),
+            )
+            if members
+            else None
         )
-        self.density = PhysicalDensity(model.density, units)
 
 
-def dim_of(state: Mapping[str, Any]) -> int:
-    """The dimension of the model whose state this is."""
-    return len(state["standardisation.shift"])
+def _fitted(pair: Coefficients, place: Place) -> FittedSDE:
+    drift: Field = PhysicalField(pair.drift, place.units, power=1)
+    diffusion: Field = PhysicalField(pair.diffusion, place.units, power=2)
+    if any(place.positive):
+        drift = FromLogDrift(drift, diffusion, place.positive)
+        diffusion = FromLogDiffusion(diffusion, place.positive)
+    return FittedSDE(drift, diffusion)
 
 
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
+def named_parameters(pair: Coefficients) -> dict[str, Tensor]:
+    """The parameters of the user's own modules, as `drift.name` or `diffusion.name`."""
+    named: dict[str, Tensor] = {}
+    for role, field in (("drift", pair.drift), ("diffusion", pair.diffusion)):
+        for module in field.modules():
+            if isinstance(module, FromFunction) and isinstance(module.function, nn.Module):
+                for name, parameter in module.function.named_parameters():
+                    if parameter.requires_grad:
+                        named[f"{role}.{name}"] = parameter
+    return named
 
 
 def _tensors(

@@ -140,9 +140,10 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         precise = points.double()
         fitted = _np(field(precise.t, precise.x)[:, j])
         marks.append(Points("fitted", Role.FIT, at, fitted))
-        if k == 1:
+        top = 1.1 * float(np.quantile(fitted, 0.995))
+        if k == 1 and top > 0:
             # From zero: a diffusion that hardly varies should look it.
-            axes = Axes(name, symbol, (low, high), (0.0, 1.1 * float(np.quantile(fitted, 0.995))))
+            axes = Axes(name, symbol, (low, high), (0.0, top))
         caption = f"{what} of {name} at held-out points; it may depend on the others too."
         return Chart(f"{what} of {name}", caption, axes, marks)
 
@@ -159,6 +160,12 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         true = _np(truth_at(truth, on_grid)[k][:, 0])
         lines.append(Line("true", Role.TRUTH, grid, true))
     lines.append(Line("fitted", Role.FIT, grid, _np(field(t, points_x)[:, 0])))
+    bands = []
+    if fit.learned.ensemble is not None:
+        ensemble = fit.learned.ensemble
+        ends = (ensemble.drift, ensemble.diffusion)[k](t, points_x)
+        lower, upper = (_np(end[:, 0]) for end in ends)
+        bands.append(Band("90 % band", Role.FIT, grid, lower, upper))
     low_y = min(0.0, *(float(line.y.min()) for line in lines))
     high_y = max(0.0, *(float(line.y.max()) for line in lines))
     heights, edges = np.histogram(_np(data.x[:, 0]), bins=60, range=(low, high))
@@ -169,7 +176,7 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         "Bars show where the data lie (not to scale): trust the curve where they stand."
         + ("" if fit.problem.autonomous else f" At t = {_label(t, data)}."),
         Axes(name, symbol, (low, high)),
-        [Bars("where the data lie", Role.DATA, edges, support, base=low_y), *lines],
+        [Bars("where the data lie", Role.DATA, edges, support, base=low_y), *bands, *lines],
     )
 
 

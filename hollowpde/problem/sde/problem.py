@@ -2,80 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from hollowpde.data import SDE, Data, Simulated, check_sde
-from hollowpde.errors import InputError
-from hollowpde.likelihoods import LocalLinearization, TransitionLikelihood
-from hollowpde.nets import Hollow, SharedMLP, silu
+from hollowpde.data import SDE, Data, Simulated, Split, Standardisation, Trajectories, check_sde
+from hollowpde.errors import InputError, nearest
+from hollowpde.nets import Constant, Hollow, MaskedMLP, SharedMLP, silu
 from hollowpde.problem.base import Compute, Problem
+from hollowpde.problem.sde.bootstrap import Bootstrap
+from hollowpde.problem.sde.coefficient_fit import TransitionFit
+from hollowpde.problem.sde.density_fit import DensityFit
 from hollowpde.problem.sde.fit import SDEFit
-from hollowpde.problem.sde.model import LearnedSDE, SDEModel, dim_of
+from hollowpde.problem.sde.forms import Form, NetworkSpec, Place, as_form
+from hollowpde.problem.sde.model import LearnedSDE, SDEModel
 from hollowpde.problem.stage import Adam, EarlyStop
 
+log = logging.getLogger(__name__)
 
-def _check_batch(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise InputError(f"{name} must be at least 1, but is {size}.")
+# Fewer paths than these are cut into blocks, so that some can be held out.
+_FEWEST_PATHS = 10
+_BLOCKS = 20
 
-
-@dataclass(frozen=True)
-class TransitionFit:
-    """How drift and diffusion are fitted.
-
-    Arguments:
-        likelihood: of the transitions; Euler-Maruyama for the first `euler_share` of the steps.
-        batch, late_batch: pairs in a batch, and in the last third of the steps.
-        optimiser, stop: see `Adam` and `EarlyStop`.
-    """
-
-    likelihood: TransitionLikelihood = LocalLinearization()
-    euler_share: float = 0.2
-    batch: int = 512
-    late_batch: int = 4096
-    optimiser: Adam = Adam(steps=4000, lr=1e-2)
-    stop: EarlyStop = EarlyStop()
-
-    def __post_init__(self) -> None:
-        _check_batch(batch=self.batch, late_batch=self.late_batch)
-        if not 0 <= self.euler_share <= 1:
-            raise InputError(f"euler_share must lie in [0, 1], but is {self.euler_share}.")
-
-
-@dataclass(frozen=True)
-class DensityFit:
-    """How the density is fitted.
-
-    Arguments:
-        components: sizes of mixture to try; held-out NLL chooses.
-        batch: observations in a batch.
-        optimiser, stop: of each mixture, by negative log-likelihood.
-        refine: of the chosen one, with the Fokker-Planck residual added; no steps leave it out.
-        residual_weight: of the mean squared residual, in standardised units.
-    """
-
-    components: tuple[int, ...] = (1, 2, 3, 5, 8)
-    batch: int = 2048
-    optimiser: Adam = Adam(steps=1000, lr=5e-3)
-    stop: EarlyStop = EarlyStop()
-    refine: Adam = Adam(steps=1000, lr=2e-3)
-    residual_weight: float = 0.03
-
-    def __post_init__(self) -> None:
-        if not self.components or min(self.components) < 1:
-            raise InputError(
-                f"components must hold at least one size, all positive, but is {self.components}."
-            )
-        _check_batch(batch=self.batch)
-        if self.residual_weight < 0:
-            raise InputError(
-                f"residual_weight must not be negative, but is {self.residual_weight}."
-            )
+_SUPPORTS = ("real", "positive")
 
 
 @dataclass(frozen=True)
@@ -90,21 +42,31 @@ class JointFit:
     stop: EarlyStop = EarlyStop()
 
     def __post_init__(self) -> None:
-        _check_batch(batch=self.batch)
+        if self.batch < 1:
+            raise InputError(f"batch must be at least 1, but is {self.batch}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SDEProblem(Problem):
     r"""Learn drift, diffusion and density of `dX = f dt + g dW` (Ito, diagonal) from paths.
 
-    Drift and squared diffusion are hollow networks fitted by a transition likelihood; then the
-    density is fitted by its likelihood and the Fokker-Planck equation of the two.
+    Drift and squared diffusion are fitted by a transition likelihood; then the density is fitted
+    by its likelihood and the Fokker-Planck equation of the two.
 
     Arguments:
-        data: anything with `.load()`: `Simulated(...)` or `Trajectories`.
+        data: anything with `.load()`: `Simulated(...)`, `Table(...)` or `Trajectories`. Fewer
+            than ten paths are cut into blocks.
         truth: the true SDE, in the torchsde protocol, where it is known: to compare with only.
-        autonomous: drift and diffusion do not depend on time.
-        drift, diffusion: the sizes of the hollow networks of drift and squared diffusion.
+        drift: a hollow network, `Linear()`, `Gradient()`, a `Known` part and what is to be added
+            to it, or a `Parametric` module.
+        diffusion: the squared diffusion D = g^2: a hollow network, `Constant()`, `Known(...)` or
+            `Parametric(...)`; of several candidates held-out likelihood chooses.
+        autonomous: networks of drift and diffusion do not depend on time.
+        noiseless: names of the coordinates without noise, such as a position whose velocity is
+            another coordinate.
+        support: "real" or "positive", of all coordinates or one for each. Where it is positive,
+            the SDE of the logarithm is fitted, and given back by Ito's formula.
+        uncertainty: how many members an ensemble has; none by default.
         split: shares of the paths for training, validation and test.
         transition, density, joint: how each stage is fitted.
 
@@ -123,57 +85,86 @@ class SDEProblem(Problem):
 
     data: Data
     truth: SDE | None = None
-    autonomous: bool = True
     # SiLU goes on growing where the data end, tanh levels off: that halves the error of a drift
     # that steepens there, and of the diffusion that would otherwise make up for it.
-    drift: Hollow = Hollow(transformer=SharedMLP(hidden=(32, 32), activation=silu))
-    diffusion: Hollow = Hollow(transformer=SharedMLP(hidden=(16,), activation=silu))
+    drift: Form | NetworkSpec = Hollow(
+        MaskedMLP(hidden=(32, 32), features=8), SharedMLP(hidden=(32, 32), activation=silu)
+    )
+    diffusion: Form | NetworkSpec | tuple[Form | NetworkSpec, ...] = (
+        Hollow(MaskedMLP(hidden=(32,), features=8), SharedMLP(hidden=(16,), activation=silu)),
+        Constant(),
+    )
+    autonomous: bool = True
+    noiseless: tuple[str, ...] = ()
+    support: str | tuple[str, ...] = "real"
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     transition: TransitionFit = TransitionFit()
     density: DensityFit = DensityFit()
     joint: JointFit = JointFit()
+    uncertainty: Bootstrap = Bootstrap()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(getattr(self.data, "load", None)):
             raise InputError(
-                "data must be hp.Simulated(...) or hp.Trajectories(...), something with .load(), "
-                f"but is a {type(self.data).__name__}."
+                "data must be hp.Simulated(...), hp.Table(...) or hp.Trajectories(...), something "
+                f"with .load(), but is a {type(self.data).__name__}."
             )
+        as_form(self.drift)
+        if not self._diffusions:
+            raise InputError("diffusion must hold at least one candidate, but is empty.")
+        for given in (self.support,) if isinstance(self.support, str) else self.support:
+            if given not in _SUPPORTS:
+                raise InputError(f"support {given!r} is unknown: {nearest(given, _SUPPORTS)}")
 
     def begin(self, compute: Compute) -> SDEFit:
         data = self.data.load()
         if self.truth is not None:
             check_sde(self.truth, data.t[0], data.x[:2], name="truth")
+        if data.paths < _FEWEST_PATHS:
+            log.info(
+                "%d %s cut into blocks, %d each, to be dealt for training, validation and test",
+                data.paths, "path is" if data.paths == 1 else "paths are", _BLOCKS,
+            )  # fmt: skip
+            data = data.blocks(_BLOCKS)
+        positive = self._positive(data.dim)
         split = data.split(self.split, compute.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(compute.seed)
-            model = self._model(data.dim)
-        model.standardisation.measure(split.train)
+        logarithmic = Split(*(_logarithms(part, positive) for part in split))
         for name, part in split._asdict().items():
             if not len(part.pairs().t):
                 raise InputError(
                     f"data: no path of the {name} part has two observations, so there is no "
                     "transition: give more paths of at least two."
                 )
-        pairs = model.standardisation.pairs(split.train, torch.float64)
-        model.start_from(pairs)
-        points = model.standardisation.points(split.train, torch.float64).x.numpy()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(compute.seed)
+            model = self._model(self._noisy(data.names), positive)
+        units = model.standardisation
+        units.measure(logarithmic.train)
+        pairs = units.pairs(logarithmic.train, torch.float64)
+        for k in range(len(model.coefficients)):
+            model.pair(k).start_from(pairs)
+        points = units.points(logarithmic.train, torch.float64).x.numpy()
         for components in self.density.components:
             model.candidate(components).start_from(points[:: 1 + len(points) // 20_000], 0)
-        for part in (model.drift, model.diffusion, model.densities):
+        for part in (model.coefficients, model.members, model.densities):
             part.to(dtype=compute.dtype)
+        units.double()
         model.to(device=compute.device)
-        return SDEFit(self, split, model, compute)
+        return SDEFit(self, split, logarithmic, model, compute)
 
     def restore(self, state: Mapping[str, Any]) -> LearnedSDE:
+        noisy = tuple(state["noisy"].tolist())
         with torch.random.fork_rng(devices=[]):
-            model = self._model(dim_of(state))
-        dtype = state["drift.scale"].dtype
-        for part in (model.drift, model.diffusion, model.densities):
+            model = self._model(noisy, self._positive(len(noisy)))
+        dtype = next(v.dtype for k, v in state.items() if k.startswith("densities."))
+        for part in (model.coefficients, model.members, model.densities):
             part.to(dtype=dtype)
+        model.standardisation.double()
         model.load_state_dict(dict(state))
-        return LearnedSDE(model.eval().requires_grad_(False))
+        learned = LearnedSDE(model.eval())
+        model.requires_grad_(False)
+        return learned
 
     def summary(self) -> Mapping[str, str]:
         if isinstance(self.data, Simulated):
@@ -187,5 +178,57 @@ class SDEProblem(Problem):
             "truth": "unknown" if self.truth is None else type(self.truth).__name__,
         }
 
-    def _model(self, dim: int) -> SDEModel:
-        return SDEModel(dim, self.drift, self.diffusion, self.density.components, self.autonomous)
+    @property
+    def _diffusions(self) -> tuple[Form | NetworkSpec, ...]:
+        return self.diffusion if isinstance(self.diffusion, tuple) else (self.diffusion,)
+
+    def _noisy(self, names: Sequence[str]) -> tuple[bool, ...]:
+        for name in self.noiseless:
+            if name not in names:
+                raise InputError(f"noiseless: no coordinate {name!r}: {nearest(name, names)}")
+        noisy = tuple(name not in self.noiseless for name in names)
+        if not any(noisy):
+            raise InputError("noiseless must leave at least one coordinate with noise.")
+        return noisy
+
+    def _positive(self, dim: int) -> tuple[bool, ...]:
+        support = (self.support,) * dim if isinstance(self.support, str) else self.support
+        if len(support) != dim:
+            raise InputError(
+                f"support must be one word, or one for each of {dim} coordinates, but is "
+                f"{support}."
+            )
+        return tuple(word == "positive" for word in support)
+
+    def _model(self, noisy: tuple[bool, ...], positive: tuple[bool, ...]) -> SDEModel:
+        place = Place(Standardisation(len(noisy)), self.autonomous, noisy, positive)
+        diffusions = [as_form(given) for given in self._diffusions]
+        return SDEModel(
+            place,
+            as_form(self.drift),
+            diffusions,
+            self.density.components,
+            self.uncertainty.members,
+        )
+
+
+def _logarithms(data: Trajectories, positive: tuple[bool, ...]) -> Trajectories:
+    """The data with the logarithms of positive coordinates taken.
+
+    Raises:
+        InputError: a value of such a coordinate is not positive.
+    """
+    if not any(positive):
+        return data
+    x = data.x.clone()
+    for j, name in enumerate(data.names):
+        if not positive[j]:
+            continue
+        bad = int((x[:, j] <= 0).sum())
+        if bad:
+            raise InputError(
+                f'support="positive", but {bad} values of {name!r} are zero or negative: leave '
+                "support out, or these rows."
+            )
+        x[:, j] = x[:, j].log()
+    return Trajectories(data.t, x, data.path, data.names)

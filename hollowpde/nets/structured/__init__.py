@@ -1,0 +1,34 @@
+"""Fields with a structure that the user knows: linear, gradients, formulas, other units."""
+
+from hollowpde.nets.structured.constant import ConstantField
+from hollowpde.nets.structured.function import FromFunction, as_field
+from hollowpde.nets.structured.gradient import GradientField
+from hollowpde.nets.structured.linear import LinearField
+from hollowpde.nets.structured.logarithm import (
+    FromLogDiffusion,
+    FromLogDrift,
+    ToLogDiffusion,
+    ToLogDrift,
+)
+from hollowpde.nets.structured.masked import Masked
+from hollowpde.nets.structured.specs import Constant, Gradient, Linear
+from hollowpde.nets.structured.sum import Sum
+from hollowpde.nets.structured.units import InUnits
+
+__all__ = [
+    "Constant",
+    "ConstantField",
+    "FromFunction",
+    "FromLogDiffusion",
+    "FromLogDrift",
+    "Gradient",
+    "GradientField",
+    "InUnits",
+    "Linear",
+    "LinearField",
+    "Masked",
+    "Sum",
+    "ToLogDiffusion",
+    "ToLogDrift",
+    "as_field",
+]

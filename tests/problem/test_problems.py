@@ -1,0 +1,214 @@
+"""The shipped problems: each is what its file says, against what is known in closed form."""
+
+import dataclasses
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm, solve_continuous_lyapunov
+
+import hollowpde as hp
+from hollowpde.problem import find_problem
+from tests.quick import PROBLEMS
+
+NAMES = sorted(file.stem for file in PROBLEMS.glob("*.py"))
+SIMULATED = [name for name in NAMES if name != "vix"]
+
+
+def problem(name):
+    return find_problem(str(PROBLEMS / f"{name}.py"))[0]
+
+
+def simulated(name, paths=2000, **changes):
+    return dataclasses.replace(problem(name).data, paths=paths, **changes).load()
+
+
+def states(name, paths=2000, **changes):
+    """Times (T,) and states (paths, T, d), in double precision."""
+    data = simulated(name, paths, **changes).double()
+    return data.t.unique(), data.x.unflatten(0, (paths, -1))
+
+
+def near(sample, expected):
+    """The mean of samples over paths is the expected one, to 4.5 standard errors."""
+    error = sample.std(0) / math.sqrt(len(sample))
+    gap = (sample.mean(0) - torch.as_tensor(expected)).abs()
+    assert (gap <= 4.5 * error).all(), (sample.mean(0), expected, error)
+
+
+def test_all_are_there():
+    assert NAMES == [
+        "chain_10d",
+        "cir",
+        "double_well",
+        "gbm",
+        "langevin",
+        "lotka_volterra",
+        "ou_2d",
+        "ou_50d",
+        "ou_process",
+        "seasonal_ou",
+        "van_der_pol",
+        "vix",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_registers_one_problem_of_its_name(name):
+    assert list(hp.load_problems(PROBLEMS / f"{name}.py")) == [name]
+    assert (problem(name).truth is None) == (name == "vix")
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_data_have_the_dimension_of_the_truth_and_come_again(name):
+    times = problem(name).data.times[:4]
+    data, again = simulated(name, 20, times=times), simulated(name, 20, times=times)
+    torch.testing.assert_close(data.x, again.x, rtol=0, atol=0)
+    assert simulated(name, 20, times=times, seed=1).fingerprint() != data.fingerprint()
+    truth, t = problem(name).truth, torch.tensor(0.3)
+    assert truth.f(t, data.x).shape == truth.g(t, data.x).shape == data.x.shape
+    dim = int(name.partition("_")[2][:-1]) if name.endswith("d") else None
+    assert dim in (None, data.dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "drift", "squared"),
+    [
+        ("ou_process", [[2.0]], [[-2.0]], [[0.49]]),
+        ("double_well", [[0.5], [-2.0]], [[0.375], [6.0]], [[0.49], [0.49]]),
+        ("gbm", [[2.0]], [[0.6]], [[0.64]]),
+        ("cir", [[2.0], [0.5]], [[-1.5], [0.75]], [[0.72], [0.18]]),
+        ("ou_2d", [[2.0, -1.0]], [[-2.8, -0.4]], [[0.25, 1.0]]),
+        ("van_der_pol", [[2.0, 3.0]], [[3.0, -11.0]], [[0.09, 0.25]]),
+        ("langevin", [[2.0, 3.0]], [[3.0, -9.0]], [[0.0, 0.49]]),
+        ("lotka_volterra", [[2.0, 0.5]], [[0.0, 0.5]], [[0.16, 0.01]]),
+    ],
+)
+def test_equations(name, points, drift, squared):
+    truth, y = problem(name).truth, torch.tensor(points)
+    torch.testing.assert_close(truth.f(torch.tensor(0.0), y), torch.tensor(drift))
+    torch.testing.assert_close(truth.g(torch.tensor(0.0), y).square(), torch.tensor(squared))
+
+
+def test_the_equation_of_the_chain():
+    truth, y = problem("chain_10d").truth, torch.zeros(1, 10)
+    y[0, 0], y[0, 9] = 2.0, 1.0
+    drift = torch.zeros(1, 10)
+    # x - x^3 + (left + right - 2 x) / 2 by hand; the two are neighbours on the ring.
+    drift[0, [0, 1, 8, 9]] = torch.tensor([2 - 8 + 0.5 - 2, 1.0, 0.5, 1.0 - 1 + 1 - 1])
+    torch.testing.assert_close(truth.f(torch.tensor(0.0), y), drift)
+    squared = truth.g(torch.tensor(0.0), y).square()[0]
+    torch.testing.assert_close(squared[[0, 9, 5]], torch.tensor([0.26, 0.35, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "mean", "start", "start_variance", "squared"),
+    [("ou_process", 1.0, 0.0, 2.0, 0.16, 0.49), ("ou_50d", 1.0, 0.0, 1.0, None, None)],
+)
+def test_linear_relaxation(name, rate, mean, start, start_variance, squared):
+    t, x = states(name, 2000 if start_variance else 300)
+    near(x, mean + (start - mean) * torch.exp(-rate * t).unsqueeze(1).expand(-1, x.shape[-1]))
+    if start_variance is not None:
+        decay = torch.exp(-2 * rate * t)
+        variance = start_variance * decay + squared / (2 * rate) * (1 - decay)
+        near((x - x.mean(0)).square(), variance.unsqueeze(1))
+
+
+def test_covariance_on_the_ring():
+    t, x = states("ou_50d", 500)
+    shift = np.roll(np.eye(50), 1, axis=1)
+    A = -2 * np.eye(50) + 0.5 * (shift + shift.T)
+    stationary = solve_continuous_lyapunov(A, -0.49 * np.eye(50))
+    flow = expm(A * float(t[-1]))
+    expected = flow @ (0.16 * np.eye(50) - stationary) @ flow.T + stationary
+    last = x[:, -1] - x[:, -1].mean(0)
+    for gap in (0, 1, 2):  # of sites: by symmetry all pairs are alike
+        near((last * last.roll(gap, -1)).mean(1), expected[0, gap])
+
+
+def test_rotation_in_the_plane():
+    t, x = states("ou_2d")
+    A = np.array([[-1.0, 0.8], [-0.8, -1.2]])
+    start = np.array([2.0, -1.0])
+    near(x, torch.tensor(np.stack([expm(A * s) @ start for s in t.tolist()])))
+    stationary = solve_continuous_lyapunov(A, -np.diag([0.25, 1.0]))
+    flow = expm(A * float(t[-1]))
+    expected = flow @ (0.16 * np.eye(2) - stationary) @ flow.T + stationary
+    last = x[:, -1] - x[:, -1].mean(0)
+    near(last.unsqueeze(2) * last.unsqueeze(1), torch.tensor(expected))
+
+
+def test_geometric_brownian_motion_is_lognormal():
+    t, x = states("gbm")
+    log_x = x.log()
+    near(log_x, ((0.3 - 0.08) * t).unsqueeze(1))
+    near((log_x - log_x.mean(0)).square(), (0.04 + 0.16 * t).unsqueeze(1))
+
+
+def test_moments_of_cox_ingersoll_ross():
+    t, x = states("cir")
+    m0, m2 = 2 * math.exp(0.15**2 / 2), 4 * math.exp(2 * 0.15**2)
+    decay = torch.exp(-1.5 * t)
+    near(x, (1 + (m0 - 1) * decay).unsqueeze(1))
+    noise = 0.36 / 1.5 * (m0 * (decay - decay**2) + (1 - decay) ** 2 / 2)
+    near((x - x.mean(0)).square(), ((m2 - m0**2) * decay**2 + noise).unsqueeze(1))
+
+
+def test_the_mean_follows_the_seasons():
+    t, x = states("seasonal_ou")
+    speed, turn = 4.0, 2 * math.pi
+    size = speed / (speed**2 + turn**2)
+    season = size * (speed * torch.cos(turn * t) + turn * torch.sin(turn * t))
+    near(x, (2 + season - size * speed * torch.exp(-speed * t)).unsqueeze(1))
+    decay = torch.exp(-2 * speed * t)
+    variance = 0.16 * decay + 0.25 / (2 * speed) * (1 - decay)
+    near((x - x.mean(0)).square(), variance.unsqueeze(1))
+    assert not problem("seasonal_ou").autonomous
+
+
+def integral(t, values):
+    """Over all times, of values (paths, T)."""
+    return torch.trapezoid(values, t, dim=1)
+
+
+def test_prey_and_predators_keep_the_balance_of_their_means():
+    t, x = states("lotka_volterra")
+    assert (x > 0).all()
+    prey, predators = x.unbind(-1)
+    # In X + (4/3) Y what is eaten cancels.
+    gain = (prey + 4 / 3 * predators)[:, [0, -1]].diff().squeeze(1)
+    near(gain - integral(t, 2 / 3 * prey - 4 / 3 * predators), 0.0)
+
+
+def test_energy_of_the_particle():
+    t, y = states("langevin")
+    x, v = y.unbind(-1)
+    near(x[:, -1] - x[:, 0] - integral(t, v), 0.0)
+    energy = v**2 / 2 + x**4 / 4 - x**2 / 2
+    near(energy[:, -1] - energy[:, 0] + integral(t, v**2), 0.49 / 2 * float(t[-1]))
+    assert problem("langevin").noiseless == ("x1",)
+
+
+def test_the_oscillator_turns_clockwise_and_the_chain_stays_in_its_wells():
+    _, y = states("van_der_pol", 500)
+    assert y[:, 0, 1].mean().abs() < 0.1 and y[:, 2, 1].mean() < -0.5
+    _, x = states("chain_10d", 100)
+    assert 0.6 < x[:, -1].mean() < 0.9
+
+
+def test_vix():
+    pytest.importorskip("arch")
+    data = problem("vix").data.load()
+    assert (data.paths, data.dim, data.names) == (1, 1, ("log_vix",))
+    assert len(data) == 1259
+    assert data.x[0, 0].exp() == pytest.approx(13.76)  # 3 January 2014
+    assert data.t.diff().min().item() == pytest.approx(1 / 252)
+    assert 9 < data.x.exp().min() < 15 < data.x.exp().max() < 41
+
+
+def test_vix_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "arch.data", None)
+    with pytest.raises(hp.InputError, match=r"pip install 'hollowpde\[data\]'"):
+        problem("vix").data.load()
