@@ -116,7 +116,7 @@ def fit(
         >>> data = hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(20, 3, 1))
         >>> problem = hp.SDEProblem(name="noise", data=data)
         >>> quick = ["transition.first.steps=2", "transition.optimiser.steps=2",
-        ...          "transition.again.steps=2", "density.optimiser.steps=2",
+        ...          "transition.whole.steps=1", "density.optimiser.steps=2",
         ...          "density.refine.steps=0", "density.components=1"]
         >>> with tempfile.TemporaryDirectory() as out:
         ...     run = hp.fit(problem, out, overrides=quick)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,52 @@ class Adam:
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.lr, fused=True)
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """L-BFGS with a line search, for losses of all the data at once.
+
+    Arguments:
+        steps: how many; 0 leaves the stage out.
+        iterations: in a step; each takes about one evaluation of the loss.
+        memory: how many past iterations are kept.
+
+    Source:
+        Liu and Nocedal, On the limited memory BFGS method (1989).
+    """
+
+    steps: int = 20
+    iterations: int = 5
+    memory: int = 20
+
+    # What Adam does besides, and L-BFGS does not.
+    averaging: ClassVar[float] = 0.0
+    clip: ClassVar[float] = math.inf
+    lr: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.iterations < 1 or self.memory < 1:
+            raise InputError(
+                "steps must not be negative, iterations and memory at least 1, but they are "
+                f"{self.steps}, {self.iterations} and {self.memory}."
+            )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: a line search needs none."""
+        return self.lr
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.LBFGS(
+            parameters,
+            max_iter=self.iterations,
+            max_eval=3 * self.iterations,
+            history_size=self.memory,
+            line_search_fn="strong_wolfe",
+        )
+
 
 @dataclass(frozen=True)
 class EarlyStop:
@@ -103,6 +149,6 @@ class Stage:
     batches: Callable[[torch.Generator, float], Any]
     losses: Callable[[Any, float], Mapping[str, Tensor]]
     validate: Callable[[], float]
-    optimiser: Adam
+    optimiser: Adam | LBFGS
     stop: EarlyStop = EarlyStop()
     tie: float = 0.0

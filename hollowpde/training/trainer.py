@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -147,7 +147,7 @@ class _Running:
     def __init__(self, stage: Stage, seed: int) -> None:
         self.stage = stage
         self.parameters: list[Tensor] = [p for p in stage.module.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=stage.optimiser.lr, fused=True)
+        self.optimiser = stage.optimiser.build(self.parameters)
         self.generator = torch.Generator().manual_seed(derived_seed(seed, stage.name))
         self.step = 0
         self.checks_since_best = 0
@@ -169,19 +169,29 @@ class _Running:
         progress = self.step / setting.steps
         for group in self.optimiser.param_groups:
             group["lr"] = setting.rate(self.step)
-        losses = self.stage.losses(self.stage.batches(self.generator, progress), progress)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            named = ", ".join(f"{name} = {v.item():g}" for name, v in losses.items())
-            raise TrainingError(
-                f"the loss of stage {self.stage.name!r} is not finite at step {self.step} "
-                f"({named}): lower its learning rate (now {setting.lr:g}), or check the data for "
-                "outliers."
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.parameters, setting.clip)
-        self.optimiser.step()
+        batch = self.stage.batches(self.generator, progress)
+        # Once, or as often as a line search asks for it; what is shown is the first.
+        seen: list[Mapping[str, Tensor]] = []
+
+        def loss() -> float:
+            losses = self.stage.losses(batch, progress)
+            total = torch.stack(list(losses.values())).sum()
+            if not seen and not torch.isfinite(total):
+                named = ", ".join(f"{name} = {v.item():g}" for name, v in losses.items())
+                raise TrainingError(
+                    f"the loss of stage {self.stage.name!r} is not finite at step {self.step} "
+                    f"({named}): lower its learning rate (now {setting.lr:g}), or check the data "
+                    "for outliers."
+                )
+            self.optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            if math.isfinite(setting.clip):
+                nn.utils.clip_grad_norm_(self.parameters, setting.clip)
+            seen.append(losses)
+            return float(total.detach())
+
+        self.optimiser.step(loss)
+        losses = seen[0]
         self.step += 1
         values = {name: float(value.detach()) for name, value in losses.items()}
         self.recent.append(values)

@@ -22,8 +22,7 @@ NO_DENSITY = ("density.components=1", "density.optimiser.steps=5", "density.refi
 SHORT = (
     *NO_DENSITY,
     "transition.first.steps=150",
-    "transition.optimiser.steps=150",
-    "transition.again.steps=100",
+    "transition.whole.steps=4",
     "transition.stop.every=50",
 )
 
@@ -80,8 +79,8 @@ def test_the_users_own_parameters_are_found_and_named(tmp_path):
         diffusion=hp.Parametric(Constant()),
     )  # fmt: skip
     run = hp.fit(problem, tmp_path / "run", overrides=[
-        *NO_DENSITY, "transition.first.steps=600", "transition.optimiser.steps=400",
-        "uncertainty.members=4", "uncertainty.optimiser.steps=400",
+        *NO_DENSITY, "transition.first.steps=600",
+        "uncertainty.members=4",
     ])  # fmt: skip
     m = run.metrics
     assert m["drift.speed"] == pytest.approx(1.5, abs=0.15)
@@ -143,7 +142,7 @@ def test_positive_data(tmp_path):
         diffusion=hp.Constant(), drift=hp.Linear(),
     )  # fmt: skip
     run = hp.fit(problem, tmp_path / "run", overrides=[
-        *NO_DENSITY, "transition.first.steps=400", "transition.optimiser.steps=300",
+        *NO_DENSITY, "transition.first.steps=400",
     ])  # fmt: skip
     assert run.metrics["diffusion_rel_l2"] < 0.1
     assert run.metrics["drift_rel_l2"] < 0.5
@@ -175,7 +174,7 @@ def test_a_dimension_without_noise(tmp_path):
         drift=hp.Linear(), diffusion=hp.Constant(),
     )  # fmt: skip
     run = hp.fit(problem, tmp_path / "run", overrides=[
-        *NO_DENSITY, "transition.first.steps=800", "transition.optimiser.steps=400",
+        *NO_DENSITY, "transition.first.steps=600",
     ])  # fmt: skip
     x = torch.randn(5, 2)
     g = run.sde.g(0.0, x)
@@ -290,7 +289,7 @@ def test_paths_are_resampled_whole():
 def test_bands(tmp_path):
     problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0]), truth=OU)
     run = hp.fit(problem, tmp_path / "run", overrides=[
-        *SHORT, "uncertainty.members=3", "uncertainty.optimiser.steps=60",
+        *SHORT, "uncertainty.members=3", "uncertainty.whole.steps=3",
     ])  # fmt: skip
     x = torch.linspace(0, 2, 5).unsqueeze(-1)
     for band, value in (
@@ -312,19 +311,21 @@ def test_a_run_without_an_ensemble_says_so(quick_run):
         _ = quick_run.ensemble
 
 
-@pytest.mark.parametrize("stop_at", ["drift and diffusion, candidate 2", "member 2 of 2"])
+@pytest.mark.parametrize(
+    "stop_at", ["drift and diffusion, ridge 1", "drift and diffusion, diffusion 2", "member 2"]
+)
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at):
     problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=60), truth=OU)
     settings = [
-        *NO_DENSITY, "transition.first.steps=30", "transition.optimiser.steps=30",
-        "transition.again.steps=30", "transition.stop.every=10", "uncertainty.members=2",
-        "uncertainty.optimiser.steps=30",
+        *NO_DENSITY, "transition.first.steps=30",
+        "transition.whole.steps=3", "transition.stop.every=10", "uncertainty.members=2",
+        "uncertainty.whole.steps=4",
     ]  # fmt: skip
     whole = hp.fit(problem, tmp_path / "whole", overrides=settings)
     advance = trainer._Running.advance
 
     def stop(self):
-        if self.stage.name == stop_at and self.step == 15:
+        if self.stage.name.startswith(stop_at) and self.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return advance(self)
 

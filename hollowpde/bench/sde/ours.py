@@ -50,7 +50,7 @@ def _lean(problem: SDEProblem, steps: int | None) -> SDEProblem:
             transition,
             first=_at_most(transition.first, steps),
             optimiser=_at_most(transition.optimiser, steps),
-            again=_at_most(transition.again, steps),
+            whole=replace(transition.whole, steps=min(transition.whole.steps, steps)),
         )
     density = DensityFit(components=(1,), optimiser=none, refine=none)
     return replace(problem, transition=transition, density=density)

@@ -14,8 +14,8 @@ from torch import Tensor
 from hollowpde.data import Pairs
 from hollowpde.errors import InputError
 from hollowpde.problem.sde.coefficient_fit import CoefficientFit
-from hollowpde.problem.sde.rows import batches, mean_over
-from hollowpde.problem.stage import Adam, Stage, derived_seed
+from hollowpde.problem.sde.rows import mean_over
+from hollowpde.problem.stage import LBFGS, Adam, Stage, derived_seed
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,15 @@ class Bootstrap:
 
     Arguments:
         members: how many; 0 leaves it out, 16 give sensible bands.
-        optimiser: of each.
+        whole: of each, where there are few enough pairs to take all at once.
+        optimiser: of each, where there are more.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap (1993).
     """
 
     members: int = 0
+    whole: LBFGS = LBFGS(steps=8)
     optimiser: Adam = Adam(steps=800, lr=5e-3)
 
     def __post_init__(self) -> None:
@@ -52,9 +54,9 @@ class EnsembleFit:
     def stages(self) -> Iterator[Stage]:
         model, setting = self.fit.model, self.setting
         for k in range(setting.members):
-            if int(model.members_begun) <= k:
+            if not model.member(k).begun:
                 model.member(k).load_state_dict(model.best.state_dict())
-                model.members_begun.fill_(k + 1)
+                model.member(k).begun.fill_(True)
             stage = self._stage(k)
             if k == 0:
                 self._announce(stage)
@@ -62,20 +64,19 @@ class EnsembleFit:
 
     def _stage(self, k: int) -> Stage:
         fit, pair = self.fit, self.fit.model.member(k)
-        likelihood = fit.likelihood
+        likelihood, chosen = fit.likelihood, int(fit.model.chosen)
         rows = resampled(fit.train, derived_seed(self.seed, f"bootstrap {k}"))
-        sizes = fit.setting.batch, fit.setting.late_batch
         return Stage(
             name=f"member {k + 1} of {self.setting.members}",
             module=pair,
-            batches=batches(fit.train, *sizes, rows),
-            losses=lambda batch, progress: {"transition": fit.nll(pair, likelihood, batch)},
+            batches=fit.batches(rows),
+            losses=lambda batch, progress: fit.losses(chosen, pair, likelihood, batch),
             validate=lambda: mean_over(
                 lambda part: fit.nll(pair, likelihood, part), fit.validation
             ),
             # The last weights, whatever they validate to: the best of all would favour the start.
             tie=math.inf,
-            optimiser=self.setting.optimiser,
+            optimiser=self.setting.whole if fit.whole else self.setting.optimiser,
             stop=fit.setting.stop,
         )
 
@@ -92,7 +93,11 @@ class EnsembleFit:
                 allow_unused=True,
             )
         each = (time.perf_counter() - start) / _TRIAL_STEPS
-        members, steps = self.setting.members, self.setting.optimiser.steps
+        members = self.setting.members
+        if isinstance(stage.optimiser, LBFGS):
+            steps = stage.optimiser.steps * (stage.optimiser.iterations + 1)
+        else:
+            steps = stage.optimiser.steps
         log.info(
             "uncertainty: %d members of %d steps each, about %.0f s",
             members, steps, each * members * steps,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from hollowpde.data import Pairs
@@ -14,29 +15,47 @@ from hollowpde.errors import InputError
 from hollowpde.likelihoods import EulerMaruyama, TransitionLikelihood
 from hollowpde.problem.sde.choice import Ladder, compare, ladder
 from hollowpde.problem.sde.model import Coefficients, SDEModel
-from hollowpde.problem.sde.rows import batches, by_path, each, few_nats, mean_over, standard_error
-from hollowpde.problem.stage import Adam, EarlyStop, Stage
+from hollowpde.problem.sde.rows import (
+    batches,
+    by_path,
+    each,
+    few_nats,
+    mean_over,
+    standard_error,
+    take,
+)
+from hollowpde.problem.stage import LBFGS, Adam, EarlyStop, Stage
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TransitionFit:
-    """How drift and diffusion are fitted.
+    r"""How drift and diffusion are fitted: by the likelihood of the transitions, and a ridge.
+
+    $$ -\frac1N \sum_n \log p(x_{n+1} \mid x_n) + \frac{\lambda}{2N} |w|^2 $$
+
+    with w the weights of the networks; what is linear, constant or the user's own is free. The
+    ridge is chosen on held-out paths.
 
     Arguments:
         likelihood: of the transitions; None chooses one after a first look.
         first: the first look, by Euler-Maruyama and then by a coarse likelihood.
-        optimiser: of drift and diffusion by the likelihood chosen.
-        again: of each further candidate of the diffusion, from the drift found so far.
+        whole: of up to `whole_pairs` pairs, all at once.
+        optimiser: of more pairs, in batches, with the smallest ridge; half of the steps for each
+            further candidate of the diffusion.
+        ridge: values of lambda to try, from the largest down, each from where the last one ended.
+        whole_pairs: how many are taken all at once.
         batch, late_batch: pairs in a batch, and in the last third of the steps.
-        stop: see `EarlyStop`.
+        stop: see `EarlyStop`; L-BFGS validates at every step.
     """
 
     likelihood: TransitionLikelihood | None = None
-    first: Adam = Adam(steps=1500, lr=1e-2)
-    optimiser: Adam = Adam(steps=1500, lr=5e-3)
-    again: Adam = Adam(steps=700, lr=5e-3)
+    first: Adam = Adam(steps=1200, lr=1e-2)
+    whole: LBFGS = LBFGS(steps=10)
+    optimiser: Adam = Adam(steps=1600, lr=5e-3)
+    ridge: tuple[float, ...] = (3.0, 1.0, 0.3)
+    whole_pairs: int = 20_000
     batch: int = 256
     late_batch: int = 2048
     stop: EarlyStop = EarlyStop()
@@ -46,6 +65,10 @@ class TransitionFit:
             raise InputError(
                 "batch and late_batch must be at least 1, but are "
                 f"{self.batch} and {self.late_batch}."
+            )
+        if not self.ridge or min(self.ridge) < 0:
+            raise InputError(
+                f"ridge must hold at least one value, none negative, but is {self.ridge}."
             )
 
 
@@ -67,19 +90,55 @@ class CoefficientFit:
         """The one given, or else the one chosen."""
         return self.setting.likelihood or self.ladder.rungs[int(self.model.likelihood)]
 
+    @property
+    def whole(self) -> bool:
+        """Few enough pairs to take all at once."""
+        return len(self.train.t) <= self.setting.whole_pairs
+
+    def ridge(self, k: int) -> float:
+        """The ridge that a pair of coefficients is fitted with."""
+        ridges = self.setting.ridge
+        return ridges[k % self.model.ridges] if self.whole else ridges[-1]
+
     def stages(self) -> Iterator[Stage]:
         model = self.model
         if self.setting.first.steps:
             yield self._first_look()
         if self.setting.likelihood is None and int(model.likelihood) < 0:
             self._choose_likelihood()
-        for k in range(len(model.coefficients)):
-            if int(model.begun) <= k:
-                model.pair(k).start_from_fit(model.pair(0), self.validation)
-                model.begun.fill_(k + 1)
-            yield self._stage(k)
+        ridges = model.ridges if self.whole else 1
+        for k in range(ridges):
+            yield self._started(k)
+        ridge = self._best(range(ridges))
+        others = range(model.ridges + ridge, len(model.coefficients), model.ridges)
+        for k in others:
+            yield self._started(k)
         if int(model.chosen) < 0:
-            self._choose_diffusion()
+            self._choose([ridge, *others])
+
+    def _started(self, k: int) -> Stage:
+        """The stage of a pair of coefficients, which gets its start unless it has it."""
+        model, pair = self.model, self.model.pair(k)
+        ridge = k % model.ridges
+        if not pair.begun:
+            if k == ridge:  # of the first diffusion: from the larger ridge before
+                if k:
+                    pair.load_state_dict(model.pair(k - 1).state_dict())
+            else:
+                pair.start_from_fit(model.pair(ridge), self.validation)
+            pair.begun.fill_(True)
+        return self._stage(k)
+
+    def losses(
+        self, k: int, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs
+    ) -> Mapping[str, Tensor]:
+        """What is minimised, of a pair of coefficients with the k-th one's ridge."""
+        strength = self.ridge(k) / (2 * len(self.train.t))
+        losses = {"transition": self.nll(pair, likelihood, rows)}
+        weights = pair.weights
+        if weights and strength:
+            losses["ridge"] = strength * torch.stack([w.square().sum() for w in weights]).sum()
+        return losses
 
     def nll(self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs) -> Tensor:
         """The mean negative log-likelihood of transitions."""
@@ -101,7 +160,7 @@ class CoefficientFit:
         first = EulerMaruyama() if all(self.model.place.noisy) else second
 
         def losses(batch: Pairs, progress: float) -> Mapping[str, Tensor]:
-            return {"transition": self.nll(pair, first if progress < 0.5 else second, batch)}
+            return self.losses(0, pair, first if progress < 0.5 else second, batch)
 
         return Stage(
             name="first look",
@@ -121,46 +180,64 @@ class CoefficientFit:
         log.info(seen.reason(rungs))
 
     def _stage(self, k: int) -> Stage:
-        pair, likelihood = self.model.pair(k), self.likelihood
-        setting = self.setting
+        pair, likelihood, setting = self.model.pair(k), self.likelihood, self.setting
+        kind = k // self.model.ridges
+        diffusion = "" if kind == 0 else f", diffusion {kind + 1}"
         return Stage(
-            name="drift and diffusion" if k == 0 else f"drift and diffusion, candidate {k + 1}",
+            name=f"drift and diffusion{diffusion}, ridge {self.ridge(k):g}",
             module=pair,
-            batches=batches(self.train, setting.batch, setting.late_batch),
-            losses=lambda batch, progress: {"transition": self.nll(pair, likelihood, batch)},
+            batches=self.batches(),
+            losses=lambda batch, progress: self.losses(k, pair, likelihood, batch),
             validate=self._validation(pair, likelihood),
             tie=few_nats(self.validation),
-            optimiser=setting.again if k else setting.optimiser,
-            stop=setting.stop,
+            optimiser=setting.whole if self.whole else _shorter(setting.optimiser, k > 0),
+            stop=replace(setting.stop, every=1) if self.whole else setting.stop,
         )
+
+    def batches(self, among: Tensor | None = None) -> Callable[[torch.Generator, float], Pairs]:
+        """All pairs, if there are few, or batches of them; `among` are rows, as they count."""
+        if self.whole:
+            rows = self.train if among is None else take(self.train, among)
+            return lambda generator, progress: rows
+        return batches(self.train, self.setting.batch, self.setting.late_batch, among)
 
     def _validation(
         self, pair: Coefficients, likelihood: TransitionLikelihood
     ) -> Callable[[], float]:
         return lambda: mean_over(lambda rows: self.nll(pair, likelihood, rows), self.validation)
 
-    def _choose_diffusion(self) -> None:
+    def _best(self, among: Iterable[int]) -> int:
+        """The pair of coefficients with the least held-out NLL."""
+        return min(among, key=lambda k: self._path_nll(self.model.pair(k)).mean())
+
+    def _choose(self, among: Sequence[int]) -> None:
         """The smallest model within one standard error of the best, over held-out paths.
 
-        As in Breiman et al., Classification and Regression Trees (1984).
+        As in Breiman et al., Classification and Regression Trees (1984); a few nats over all
+        pairs are no evidence either.
         """
-        pairs = [self.model.pair(k) for k in range(len(self.model.coefficients))]
-        scores = [self._path_nll(pair) for pair in pairs]
-        best = min(scores, key=np.mean)
+        scores = {k: self._path_nll(self.model.pair(k)) for k in among}
+        best = min(scores.values(), key=np.mean)
+        few = few_nats(self.validation)
         good = [
             k
-            for k, score in enumerate(scores)
-            if score.mean() - best.mean() <= standard_error(score - best)
+            for k, score in scores.items()
+            if score.mean() - best.mean() <= max(few, standard_error(score - best))
         ]
-        chosen = min(good, key=lambda k: pairs[k].size)
+        chosen = min(good, key=lambda k: self.model.pair(k).size)
         self.model.chosen.fill_(chosen)
-        if len(pairs) > 1:
-            log.info(
-                "diffusion: candidate %d of %d, the smallest as good as any by held-out NLL (%s)",
-                chosen + 1, len(pairs), ", ".join(f"{s.mean():.4f}" for s in scores),
-            )  # fmt: skip
+        log.info(
+            "diffusion: candidate %d of %d, the smallest as good as any by held-out NLL (%s); "
+            "ridge %g",
+            chosen // self.model.ridges + 1, len(scores),
+            ", ".join(f"{score.mean():.4f}" for score in scores.values()), self.ridge(chosen),
+        )  # fmt: skip
 
     def _path_nll(self, pair: Coefficients) -> np.ndarray:
         rows = self.validation
         values = each(lambda part: self.log_prob(pair, self.likelihood, part), rows)
         return -by_path(values, rows.path)
+
+
+def _shorter(optimiser: Adam, half: bool) -> Adam:
+    return replace(optimiser, steps=optimiser.steps // 2) if half else optimiser

@@ -88,7 +88,9 @@ class Evidence:
 
     @cached_property
     def residuals(self) -> list[ResidualCheck]:
-        """One for each coordinate."""
+        """One for each coordinate; none where there are too few transitions, or no densities."""
+        if len(self.uniforms) < 2 or not self.uniforms.isfinite().all():
+            return []
         return residual_checks(self.uniforms, self.test.pairs().path, self.test.names)
 
     @cached_property
@@ -98,10 +100,11 @@ class Evidence:
 
     @cached_property
     def energy(self) -> EnergyTest | None:
-        """None where there is one path only."""
-        if int(self.resimulated.path.max()) < 1:
+        """None where there is one path only, or never two at about the same time."""
+        try:
+            return energy_test(self.resimulated, derived_seed(self.seed, "energy"))
+        except InputError:
             return None
-        return energy_test(self.resimulated, derived_seed(self.seed, "energy"))
 
     @cached_property
     def autocorrelation(self) -> Autocorrelation | None:
@@ -145,12 +148,15 @@ class Evidence:
 
     def metrics(self) -> Metrics:
         """The figures, flat; of the residuals those of the worst coordinate."""
-        out: Metrics = {
-            "residual_mean_worst": max((c.mean for c in self.residuals), key=abs),
-            "residual_variance_worst": max(
-                (c.variance for c in self.residuals), key=lambda v: abs(v - 1)
-            ),
-            "residual_kurtosis_worst": max((c.kurtosis for c in self.residuals), key=abs),
+        checks = self.residuals
+        out: Metrics = {}
+        if checks:
+            out["residual_mean_worst"] = max((c.mean for c in checks), key=abs)
+            out["residual_variance_worst"] = max(
+                (c.variance for c in checks), key=lambda v: abs(v - 1)
+            )
+            out["residual_kurtosis_worst"] = max((c.kurtosis for c in checks), key=abs)
+        out |= {
             "step_rate_q99": self.rate.quantile99,
             "step_rate_max": self.rate.largest,
             "extrapolation_share": self.extrapolated,
@@ -167,9 +173,12 @@ class Evidence:
 def diagnostic_panels(evidence: Evidence) -> list[Panel]:
     """What was checked, the residuals, autocorrelation, energy distance, and the long run."""
     names = tuple(evidence.test.names[:_SHOWN])
-    out: list[Panel] = [summary_table(evidence), residual_table(evidence.residuals)]
-    for j, name in enumerate(names):
-        out += [pit_chart(evidence.uniforms[:, j], name), worm_chart(evidence.uniforms, j, name)]
+    out: list[Panel] = [summary_table(evidence)]
+    if evidence.residuals:
+        out.append(residual_table(evidence.residuals))
+        for j, name in enumerate(names):
+            uniforms = evidence.uniforms
+            out += [pit_chart(uniforms[:, j], name), worm_chart(uniforms, j, name)]
     if evidence.scores:
         out.append(likelihood_table(evidence.scores))
     if evidence.energy is not None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hollowpde.data import Pairs, Standardisation
 from hollowpde.densities import Density, GaussianMixture
-from hollowpde.nets import FromFunction, FromLogDiffusion, FromLogDrift, LinearField
+from hollowpde.nets import ConstantField, FromFunction, FromLogDiffusion, FromLogDrift, LinearField
 from hollowpde.nets.structured.log_density import FromLogDensity
 from hollowpde.nets.wrappers import Scaled
 from hollowpde.operators.field import Field, as_time
@@ -18,14 +18,20 @@ from hollowpde.problem.sde.ensemble import Ensemble
 from hollowpde.problem.sde.forms import Form, Place
 from hollowpde.problem.sde.units import PhysicalField
 
+# Where a diffusion that is free to do so starts within its softplus.
+_INSIDE = 3.0
+
 
 class Coefficients(nn.Module):
-    """Drift and squared diffusion, as fields of standardised units."""
+    """Drift and squared diffusion, as fields of standardised units; `begun` once given a start."""
+
+    begun: Tensor
 
     def __init__(self, place: Place, drift: Form, diffusion: Form) -> None:
         super().__init__()
         self.diffusion = diffusion.diffusion(place)
         self.drift = drift.drift(place, self.diffusion)
+        self.register_buffer("begun", torch.tensor(False))
 
     @torch.no_grad()
     def start_from(self, pairs: Pairs) -> None:
@@ -47,24 +53,44 @@ class Coefficients(nn.Module):
             if isinstance(part, LinearField):
                 part.b.copy_(fitted[0] / size)
                 part.A.copy_(fitted[1:].T / size.unsqueeze(1))
-        # softplus(0) = log 2 is where the network starts.
-        _scale(self.diffusion, diffusion / np.log(2))
+        self._start_diffusion(diffusion)
 
     @torch.no_grad()
     def start_from_fit(self, other: Coefficients, pairs: Pairs) -> None:
         """Start from another candidate: its drift, and its mean diffusion over the data."""
         mean = other.diffusion(pairs.t, pairs.x).mean(0)
-        _scale(self.diffusion, mean / np.log(2))
+        self._start_diffusion(mean)
         own = self.drift.state_dict()
         given = other.drift.state_dict()
         # A known drift of positive data holds the diffusion, which differs.
         same = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
         self.drift.load_state_dict(own | same)
 
+    def _start_diffusion(self, mean: Tensor) -> None:
+        """Start from a diffusion of about this mean."""
+        free = [p for p in self.diffusion.modules() if isinstance(p, ConstantField | LinearField)]
+        # Where a constant can hold the mean it stands well inside the straight part of softplus,
+        # so that D is about what is inside; elsewhere networks start at softplus(0) = log 2.
+        start = _INSIDE if free else 0.0
+        _scale(self.diffusion, mean / np.log1p(np.exp(start)))
+        for part in free:
+            (part.c if isinstance(part, ConstantField) else part.b).fill_(start)
+
     @property
     def size(self) -> int:
         """How many numbers are fitted."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """What a ridge keeps small: the networks, not what is linear, constant or the user's."""
+        free = {
+            id(p)
+            for part in self.modules()
+            if isinstance(part, LinearField | ConstantField | FromFunction)
+            for p in part.parameters()
+        }
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in free]
 
 
 def _scale(field: Field, scale: Tensor) -> None:
@@ -76,17 +102,15 @@ def _scale(field: Field, scale: Tensor) -> None:
 class SDEModel(nn.Module):
     """Candidates of drift and squared diffusion, and of the density, and what was chosen.
 
-    `chosen` is which pair of drift and diffusion was chosen, `likelihood` which transition
-    likelihood, both counted from 0 and -1 before the choice; `components` is the size of the
-    density, 0 before the choice. `begun` and `members_begun` count the candidates, and the members
-    of the ensemble, that have been given their start.
+    Of each diffusion there are as many pairs of coefficients as ridges to fit with. `chosen` is
+    which pair was chosen, `likelihood` which transition likelihood, both counted from 0 and -1
+    before the choice; `components` is the size of the
+    density, 0 before the choice.
     """
 
     chosen: Tensor
     likelihood: Tensor
     components: Tensor
-    begun: Tensor
-    members_begun: Tensor
     noisy: Tensor
 
     def __init__(
@@ -95,16 +119,20 @@ class SDEModel(nn.Module):
         drift: Form,
         diffusions: Sequence[Form],
         candidates: tuple[int, ...],
+        ridges: int = 1,
         members: int = 0,
     ) -> None:
         super().__init__()
         self.place = place
         self.standardisation = place.units
+        self.ridges = ridges
 
-        def pairs() -> nn.ModuleList:
-            return nn.ModuleList(Coefficients(place, drift, D) for D in diffusions)
+        def pairs(each: int = 1) -> nn.ModuleList:
+            return nn.ModuleList(
+                Coefficients(place, drift, D) for D in diffusions for _ in range(each)
+            )
 
-        self.coefficients = pairs()
+        self.coefficients = pairs(ridges)
         self.densities = nn.ModuleDict({str(k): GaussianMixture(place.dim, k) for k in candidates})
         # Of every kind, until it is known which is chosen.
         self.members = nn.ModuleList(pairs() for _ in range(members))
@@ -112,8 +140,6 @@ class SDEModel(nn.Module):
         self.register_buffer("chosen", none.clone())
         self.register_buffer("likelihood", none.clone())
         self.register_buffer("components", torch.zeros((), dtype=torch.long))
-        self.register_buffer("begun", torch.ones((), dtype=torch.long))
-        self.register_buffer("members_begun", torch.zeros((), dtype=torch.long))
         # By name in the declaration; kept, so that a model is restored without the data.
         self.register_buffer("noisy", torch.tensor(place.noisy))
 
@@ -128,7 +154,7 @@ class SDEModel(nn.Module):
 
     def member(self, k: int) -> Coefficients:
         """A member of the ensemble, of the kind that was chosen."""
-        return _coefficients(self.members[k], max(0, int(self.chosen)))
+        return _coefficients(self.members[k], max(0, int(self.chosen)) // self.ridges)
 
     @property
     def drift(self) -> Field:
@@ -281,7 +307,7 @@ class LearnedSDE:
         self.density = PositiveDensity(density, place.positive) if any(place.positive) else density
         self.sde = _fitted(model.best, place)
         self.parameters = named_parameters(model.best)
-        members = [model.member(k) for k in range(int(model.members_begun))]
+        members = [pair for k in range(len(model.members)) if (pair := model.member(k)).begun]
         self.ensemble = (
             Ensemble(
                 self.sde,

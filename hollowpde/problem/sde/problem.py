@@ -11,7 +11,7 @@ import torch
 
 from hollowpde.data import SDE, Data, Simulated, Split, Standardisation, Trajectories, check_sde
 from hollowpde.errors import InputError, nearest
-from hollowpde.nets import Constant, Hollow, MaskedMLP, SharedMLP, silu
+from hollowpde.nets import Constant, Hollow, Linear, MaskedMLP, SharedMLP, silu
 from hollowpde.problem.base import Compute, Problem
 from hollowpde.problem.sde.bootstrap import Bootstrap
 from hollowpde.problem.sde.coefficient_fit import TransitionFit
@@ -87,11 +87,18 @@ class SDEProblem(Problem):
     truth: SDE | None = None
     # SiLU goes on growing where the data end, tanh levels off: that halves the error of a drift
     # that steepens there, and of the diffusion that would otherwise make up for it.
-    drift: Form | NetworkSpec = Hollow(
-        MaskedMLP(hidden=(32, 32), features=8), SharedMLP(hidden=(32, 32), activation=silu)
+    drift: Form | NetworkSpec = Linear(
+        plus=Hollow(
+            MaskedMLP(hidden=(32, 32), features=8), SharedMLP(hidden=(32, 32), activation=silu)
+        )
     )
     diffusion: Form | NetworkSpec | tuple[Form | NetworkSpec, ...] = (
-        Hollow(MaskedMLP(hidden=(32,), features=8), SharedMLP(hidden=(16,), activation=silu)),
+        Linear(
+            plus=Hollow(
+                MaskedMLP(hidden=(32,), features=8), SharedMLP(hidden=(16,), activation=silu)
+            )
+        ),
+        Linear(),
         Constant(),
     )
     autonomous: bool = True
@@ -208,6 +215,7 @@ class SDEProblem(Problem):
             as_form(self.drift),
             diffusions,
             self.density.components,
+            len(self.transition.ridge),
             self.uncertainty.members,
         )
 

@@ -64,7 +64,7 @@ def energy_test(
         paths: the most paths that are compared.
 
     Raises:
-        InputError: fewer than two paths.
+        InputError: fewer than two paths, or never two at about the same time.
 
     Source:
         Szekely and Rizzo, Energy statistics: a class of statistics based on distances (2013).
@@ -90,6 +90,8 @@ def energy_test(
         if rows.sum() >= 2:
             used.append(k)
             statistics.append(_distances(pool[:, rows], chosen[:, path[rows]]))
+    if not used:
+        raise InputError("pairs must hold a window of time in which two paths are seen.")
     distances = np.array(statistics)  # (windows, 1 + permutations)
     # Each relative to its mean, so that no window of larger distances drowns the others.
     relative = (distances / distances.mean(1, keepdims=True)).mean(0)
