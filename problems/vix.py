@@ -56,5 +56,6 @@ hp.register(
         data=LogVIX(),
         drift=hp.Parametric(Reversion()),
         diffusion=hp.Parametric(Volatility()),
+        uncertainty=hp.Bootstrap(members=32),
     )
 )

@@ -33,21 +33,28 @@ class Autonomous(Field):
 
 
 class Positive(Field):
-    """`softplus(field) + floor`, positive everywhere, with its exact derivatives."""
+    r"""`softplus(b field) / b + floor`, positive everywhere, with its exact derivatives.
 
-    def __init__(self, field: Field, floor: float = 1e-4) -> None:
+    Arguments:
+        field: vector or scalar.
+        floor: what is added.
+        sharpness: b; where `b field` is large the field itself comes out.
+    """
+
+    def __init__(self, field: Field, floor: float = 1e-4, sharpness: float = 1.0) -> None:
         super().__init__()
-        self.field, self.floor = field, floor
+        self.field, self.floor, self.sharpness = field, floor, sharpness
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        value, *rest = self.field.dimwise(t, x, order)
+        value, *rest = (self.sharpness * y for y in self.field.dimwise(t, x, order))
         scalar = value.ndim < x.ndim  # one value for all dimensions, along each of them
         inner = (value.unsqueeze(-1).expand_as(x) if scalar and rest else value, *rest)
-        value, *rest = taylor.derivatives(taylor.softplus(taylor.coefficients(inner)))
+        parts = taylor.derivatives(taylor.softplus(taylor.coefficients(inner)))
+        value, *rest = (y / self.sharpness for y in parts)
         return (value[..., 0] if scalar and rest else value) + self.floor, *rest
 
     def extra_repr(self) -> str:
-        return f"floor={self.floor}"
+        return f"floor={self.floor}, sharpness={self.sharpness}"
 
 
 class Scaled(Field):

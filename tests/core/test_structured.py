@@ -13,6 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 import hollowpde as hp
 import hollowpde.testing as checks
 from hollowpde.data import Standardisation
+from hollowpde.densities import FromLogDensity
 from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.nets import (
     ConstantField,
@@ -20,7 +21,6 @@ from hollowpde.nets import (
     FromLogDiffusion,
     FromLogDrift,
     GradientField,
-    InUnits,
     LinearField,
     Masked,
     Sum,
@@ -28,8 +28,7 @@ from hollowpde.nets import (
     ToLogDrift,
     as_field,
 )
-from hollowpde.nets.structured.log_density import FromLogDensity
-from hollowpde.problem.sde.model import PhysicalField
+from hollowpde.problem.sde.units import InUnits, PhysicalField
 from hollowpde.testing.common import agree, points, redrawn
 
 from .families import Explicit

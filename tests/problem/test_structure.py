@@ -312,7 +312,7 @@ def test_a_run_without_an_ensemble_says_so(quick_run):
 
 
 @pytest.mark.parametrize(
-    "stop_at", ["drift and diffusion, ridge 1", "drift and diffusion, diffusion 2", "member 2"]
+    "stop_at", ["drift and diffusion, ridge 0.5", "drift and diffusion, diffusion 2", "member 2"]
 )
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at):
     problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=60), truth=OU)

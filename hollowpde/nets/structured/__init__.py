@@ -13,7 +13,6 @@ from hollowpde.nets.structured.logarithm import (
 from hollowpde.nets.structured.masked import Masked
 from hollowpde.nets.structured.specs import Constant, Gradient, Linear
 from hollowpde.nets.structured.sum import Sum
-from hollowpde.nets.structured.units import InUnits
 
 __all__ = [
     "Constant",
@@ -23,7 +22,6 @@ __all__ = [
     "FromLogDrift",
     "Gradient",
     "GradientField",
-    "InUnits",
     "Linear",
     "LinearField",
     "Masked",

@@ -25,7 +25,9 @@ _TRIAL_STEPS = 3
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How uncertain the fit is: members fitted anew to resampled paths, from the fit they are of.
+    """How uncertain the fit is: members fitted anew to resampled paths.
+
+    Members have the first, most general, candidate of the diffusion.
 
     Arguments:
         members: how many; 0 leaves it out, 16 give sensible bands.
@@ -55,7 +57,7 @@ class EnsembleFit:
         model, setting = self.fit.model, self.setting
         for k in range(setting.members):
             if not model.member(k).begun:
-                model.member(k).load_state_dict(model.best.state_dict())
+                model.member(k).load_state_dict(model.general.state_dict())
                 model.member(k).begun.fill_(True)
             stage = self._stage(k)
             if k == 0:

@@ -54,7 +54,7 @@ class TransitionFit:
     first: Adam = Adam(steps=1200, lr=1e-2)
     whole: LBFGS = LBFGS(steps=10)
     optimiser: Adam = Adam(steps=1600, lr=5e-3)
-    ridge: tuple[float, ...] = (3.0, 1.0, 0.3)
+    ridge: tuple[float, ...] = (3.0, 0.5, 0.1)
     whole_pairs: int = 20_000
     batch: int = 256
     late_batch: int = 2048
@@ -106,7 +106,8 @@ class CoefficientFit:
             yield self._first_look()
         if self.setting.likelihood is None and int(model.likelihood) < 0:
             self._choose_likelihood()
-        ridges = model.ridges if self.whole else 1
+        # A ridge is of no consequence where there are no networks, or data are plenty.
+        ridges = model.ridges if self.whole and model.pair(0).weights else 1
         for k in range(ridges):
             yield self._started(k)
         ridge = self._best(range(ridges))

@@ -14,8 +14,9 @@ from hollowpde.data import Standardisation
 from hollowpde.errors import InputError
 from hollowpde.nets import (
     Autonomous,
+    ConstantField,
     FromLogDiffusion,
-    InUnits,
+    LinearField,
     Masked,
     Positive,
     Sum,
@@ -26,7 +27,9 @@ from hollowpde.nets import (
 from hollowpde.nets.wrappers import Scaled
 from hollowpde.operators.field import Field
 from hollowpde.operators.reference import FieldLike
-from hollowpde.problem.sde.units import PhysicalField
+from hollowpde.problem.sde.units import InUnits, PhysicalField
+
+_SHARPNESS = 8.0
 
 
 class NetworkSpec(Protocol):
@@ -60,6 +63,11 @@ class Place:
         return Autonomous(net) if self.autonomous else net
 
 
+def has_constant(field: Field) -> bool:
+    """Whether a field has a constant part of its own."""
+    return any(isinstance(part, ConstantField | LinearField) for part in field.modules())
+
+
 class Form(ABC):
     """A drift or squared diffusion of which something is known."""
 
@@ -82,7 +90,11 @@ class Network(Form):
         return Scaled(place.network(self.spec), torch.ones(place.dim))
 
     def diffusion(self, place: Place) -> Field:
-        field = Scaled(Positive(place.network(self.spec)), torch.ones(place.dim))
+        net = place.network(self.spec)
+        # Where a constant can hold the mean, D is what is inside of the softplus, but for values
+        # far below the mean; elsewhere networks start at softplus(0).
+        sharpness = _SHARPNESS if has_constant(net) else 1.0
+        field = Scaled(Positive(net, sharpness=sharpness), torch.ones(place.dim))
         return field if all(place.noisy) else Masked(field, place.noisy)
 
 

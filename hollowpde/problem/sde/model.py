@@ -9,17 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.data import Pairs, Standardisation
-from hollowpde.densities import Density, GaussianMixture
+from hollowpde.densities import Density, FromLogDensity, GaussianMixture
 from hollowpde.nets import ConstantField, FromFunction, FromLogDiffusion, FromLogDrift, LinearField
-from hollowpde.nets.structured.log_density import FromLogDensity
 from hollowpde.nets.wrappers import Scaled
 from hollowpde.operators.field import Field, as_time
 from hollowpde.problem.sde.ensemble import Ensemble
-from hollowpde.problem.sde.forms import Form, Place
+from hollowpde.problem.sde.forms import Form, Place, has_constant
 from hollowpde.problem.sde.units import PhysicalField
-
-# Where a diffusion that is free to do so starts within its softplus.
-_INSIDE = 3.0
 
 
 class Coefficients(nn.Module):
@@ -67,14 +63,17 @@ class Coefficients(nn.Module):
         self.drift.load_state_dict(own | same)
 
     def _start_diffusion(self, mean: Tensor) -> None:
-        """Start from a diffusion of about this mean."""
-        free = [p for p in self.diffusion.modules() if isinstance(p, ConstantField | LinearField)]
-        # Where a constant can hold the mean it stands well inside the straight part of softplus,
-        # so that D is about what is inside; elsewhere networks start at softplus(0) = log 2.
-        start = _INSIDE if free else 0.0
-        _scale(self.diffusion, mean / np.log1p(np.exp(start)))
-        for part in free:
-            (part.c if isinstance(part, ConstantField) else part.b).fill_(start)
+        """Start from a diffusion of this mean: constant, where a constant can hold it."""
+        if not has_constant(self.diffusion):
+            # softplus(0) = log 2 is where networks start.
+            _scale(self.diffusion, mean / np.log(2))
+            return
+        _scale(self.diffusion, mean)
+        for part in self.diffusion.modules():
+            if isinstance(part, ConstantField):
+                part.c.fill_(1.0)
+            elif isinstance(part, LinearField):
+                part.b.fill_(1.0)
 
     @property
     def size(self) -> int:
@@ -127,15 +126,15 @@ class SDEModel(nn.Module):
         self.standardisation = place.units
         self.ridges = ridges
 
-        def pairs(each: int = 1) -> nn.ModuleList:
-            return nn.ModuleList(
-                Coefficients(place, drift, D) for D in diffusions for _ in range(each)
-            )
-
-        self.coefficients = pairs(ridges)
+        self.coefficients = nn.ModuleList(
+            Coefficients(place, drift, D) for D in diffusions for _ in range(ridges)
+        )
         self.densities = nn.ModuleDict({str(k): GaussianMixture(place.dim, k) for k in candidates})
-        # Of every kind, until it is known which is chosen.
-        self.members = nn.ModuleList(pairs() for _ in range(members))
+        # With the first diffusion, the most general: what a smaller one leaves out, and the choice
+        # between them, would not show in its own spread.
+        self.members = nn.ModuleList(
+            Coefficients(place, drift, diffusions[0]) for _ in range(members)
+        )
         none = torch.full((), -1, dtype=torch.long)
         self.register_buffer("chosen", none.clone())
         self.register_buffer("likelihood", none.clone())
@@ -153,8 +152,13 @@ class SDEModel(nn.Module):
         return self.pair(max(0, int(self.chosen)))
 
     def member(self, k: int) -> Coefficients:
-        """A member of the ensemble, of the kind that was chosen."""
-        return _coefficients(self.members[k], max(0, int(self.chosen)) // self.ridges)
+        """A member of the ensemble."""
+        return _coefficients(self.members, k)
+
+    @property
+    def general(self) -> Coefficients:
+        """The first diffusion, fitted with the ridge that was chosen: what members start from."""
+        return self.pair(max(0, int(self.chosen)) % self.ridges)
 
     @property
     def drift(self) -> Field:

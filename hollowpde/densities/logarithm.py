@@ -28,7 +28,7 @@ class FromLogDensity(Density):
         InputError: positive is not booleans `(d,)`, or x has another dimension.
 
     Example:
-        >>> from hollowpde.nets.structured.log_density import FromLogDensity
+        >>> from hollowpde.densities import FromLogDensity
         >>> density = FromLogDensity(hp.GaussianMixture(dim=1, components=2), [True])
         >>> density.log_prob(0.0, torch.tensor([[1.0], [-1.0]])).isfinite()
         tensor([ True, False])
