@@ -6,16 +6,19 @@ from hollowpde.likelihoods.euler_maruyama import EulerMaruyama
 from hollowpde.likelihoods.local_linearization import LocalLinearization
 from hollowpde.likelihoods.mixture_closure import MixtureClosure
 from hollowpde.likelihoods.moment_closure import MomentClosure
-from hollowpde.likelihoods.transition import DiagonalNormal, NormalMixture, Transition
+from hollowpde.likelihoods.skew_closure import SkewClosure
+from hollowpde.likelihoods.transition import DiagonalNormal, Mixture, NormalMixture, Transition
 
 __all__ = [
     "DiagonalClosure",
     "DiagonalNormal",
     "EulerMaruyama",
     "LocalLinearization",
+    "Mixture",
     "MixtureClosure",
     "MomentClosure",
     "NormalMixture",
+    "SkewClosure",
     "Transition",
     "TransitionLikelihood",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.likelihoods.base import TransitionLikelihood
-from hollowpde.likelihoods.moment_closure import Gaussian, MomentClosure
-from hollowpde.likelihoods.transition import NormalMixture
+from hollowpde.likelihoods.closure import Closure, Law
+from hollowpde.likelihoods.moment_closure import MomentClosure
+from hollowpde.likelihoods.transition import Mixture
 from hollowpde.operators.field import Field
 
 # Components beyond which a quadrature in all dimensions is no longer sensible.
@@ -23,13 +25,13 @@ _MOST_COMPONENTS = 1000
 
 @dataclass(frozen=True)
 class MixtureClosure(TransitionLikelihood):
-    r"""A mixture of Gaussians, from the states that the process may have passed on its way.
+    r"""A mixture, from the states that the process may have passed on its way.
 
-    The step is split at `share` of its length. Up to there a Gaussian moment closure holds; from
-    each of its Gauss-Hermite nodes z_k a closure of its own carries on:
+    The step is split at `share` of its length. Up to there a closure holds, by default a Gaussian
+    one; from each of its Gauss-Hermite nodes z_k a closure of its own carries on:
 
-    $$ p(x_{t+h} \mid x_t) = \int p(x_{t+h} \mid z) \, N(z; m, P) \, dz
-       \approx \sum_k w_k \, N(x_{t+h}; m(z_k), P(z_k)) $$
+    $$ p(x_{t+h} \mid x_t) = \int p(x_{t+h} \mid z) \, p(z \mid x_t) \, dz
+       \approx \sum_k w_k \, p(x_{t+h} \mid z_k) $$
 
     Skewed transitions and those with two modes come out right where one Gaussian cannot hold
     them. There are `nodes`^d components, each as dear as a moment closure: for d up to 3.
@@ -49,7 +51,7 @@ class MixtureClosure(TransitionLikelihood):
 
     nodes: int = 5
     share: float = 0.5
-    closure: MomentClosure = MomentClosure(nodes=1)
+    closure: Closure[Any] = MomentClosure(nodes=1)
 
     def __post_init__(self) -> None:
         if self.nodes < 2:
@@ -59,7 +61,7 @@ class MixtureClosure(TransitionLikelihood):
 
     def transition(
         self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor
-    ) -> NormalMixture:
+    ) -> Mixture:
         d = x.shape[-1]
         if self.nodes**d > _MOST_COMPONENTS:
             raise UnsupportedError(
@@ -67,17 +69,13 @@ class MixtureClosure(TransitionLikelihood):
                 f"{self.nodes**d} components: use MomentClosure, or fewer nodes."
             )
         first = self.share * step
-        half_way = self.closure.carry(drift, diffusion, t, Gaussian(x, None), first)
-        assert half_way.factor is not None
+        half_way: Law = self.closure.carry(drift, diffusion, t, self.closure.known(x), first)
         nodes, weights = _gauss_hermite(self.nodes, d)
-        z = torch.as_tensor(nodes, dtype=x.dtype, device=x.device)  # (K, d)
-        starts = half_way.mean + torch.einsum("...ij,kj->k...i", half_way.factor, z)
+        starts = half_way.at(torch.as_tensor(nodes, dtype=x.dtype, device=x.device))
         times = (t + first).expand(starts.shape[:-1])
         rest = (step - first).expand(starts.shape[:-1])
-        after = self.closure.carry(drift, diffusion, times, Gaussian(starts, None), rest)
-        assert after.factor is not None
-        weight = torch.as_tensor(weights, dtype=x.dtype, device=x.device)
-        return NormalMixture(weight, after.mean, after.factor)
+        after: Law = self.closure.carry(drift, diffusion, times, self.closure.known(starts), rest)
+        return after.mixture(torch.as_tensor(weights, dtype=x.dtype, device=x.device))
 
 
 @lru_cache

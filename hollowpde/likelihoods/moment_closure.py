@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError
-from hollowpde.likelihoods.base import TransitionLikelihood
-from hollowpde.likelihoods.phi import phi
+from hollowpde.likelihoods.closure import Closure
+from hollowpde.likelihoods.flow import flow, gauss_legendre, missed
 from hollowpde.likelihoods.transition import NormalMixture
-from hollowpde.operators.dimwise import dimwise
 from hollowpde.operators.field import Field
-
-_STAGE = 2 / 3
-_FASTEST_GROWTH = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,9 +32,19 @@ class Gaussian:
         spread = math.sqrt(self.mean.shape[-1]) * self.factor.movedim(-1, 0)
         return self.mean + torch.cat([spread, -spread])
 
+    def at(self, z: Tensor) -> Tensor:
+        """The states that standard normal values `(K, d)` stand for, `(K, ..., d)`."""
+        assert self.factor is not None
+        return self.mean + torch.einsum("...ij,kj->k...i", self.factor, z)
+
+    def mixture(self, weight: Tensor) -> NormalMixture:
+        """The transition with these normals, of batch `(K, n)`, as its components."""
+        assert self.factor is not None
+        return NormalMixture(weight, self.mean, self.factor)
+
 
 @dataclass(frozen=True)
-class MomentClosure(TransitionLikelihood):
+class MomentClosure(Closure[Gaussian]):
     r"""A Gaussian transition whose mean and full covariance are carried through the step.
 
     The step is a composition of two maps. Without noise, every cubature point of N(m, P) follows
@@ -77,60 +81,22 @@ class MomentClosure(TransitionLikelihood):
         if self.nodes < 1:
             raise InputError(f"nodes must be at least 1, but is {self.nodes}.")
 
-    def transition(
-        self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor
-    ) -> NormalMixture:
-        after = self.carry(drift, diffusion, t, Gaussian(x, None), step)
-        assert after.factor is not None  # at least one node has let noise in
-        weight = torch.ones(1, dtype=x.dtype, device=x.device)
-        return NormalMixture(weight, after.mean.unsqueeze(0), after.factor.unsqueeze(0))
+    def known(self, x: Tensor) -> Gaussian:
+        return Gaussian(x, None)
 
     def carry(
-        self, drift: Field, diffusion: Field, t: Tensor, state: Gaussian, step: Tensor
+        self, drift: Field, diffusion: Field, t: Tensor, law: Gaussian, step: Tensor
     ) -> Gaussian:
-        """The Gaussian after a step, from that before it; t and step `(...)`."""
-        at, weights = _gauss_legendre(self.nodes)
-        points, now = state.points(), 0.0
+        at, weights = gauss_legendre(self.nodes)
+        points, now = law.points(), 0.0
         D = _mean(diffusion, t, points)
         for node, weight in zip(at, weights, strict=True):
-            points, _ = _flow(drift, t + now * step, points, (node - now) * step)
+            points, _ = flow(drift, t + now * step, points, (node - now) * step)
             points, D = _diffused(diffusion, t + node * step, points, weight * step, D)
             now = node
-        points, slope = _flow(drift, t + now * step, points, (1 - now) * step)
+        points, slope = flow(drift, t + now * step, points, (1 - now) * step)
         h = step.unsqueeze(-1)
-        return _fitted(points, h * D * self._missed(h * slope))
-
-    def _missed(self, ha: Tensor) -> Tensor:
-        r"""What the nodes miss of the noise where it decays: it belongs to the end of the step.
-
-        $$ \varphi_1(2 h a) - \sum_k w_k \, e^{2 h a (1 - c_k)} $$
-
-        never negative, since all derivatives of exp are positive, and of order `2 nodes`.
-        """
-        z = 2 * ha.clamp(max=_FASTEST_GROWTH)
-        at, weights = _gauss_legendre(self.nodes)
-        seen = [w * ((1 - c) * z).exp() for c, w in zip(at, weights, strict=True)]
-        return (phi(z, 1) - torch.stack(seen).sum(0)).clamp(min=0)
-
-
-def _flow(drift: Field, t: Tensor, x: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The points after following the drift for a while, and the mean of a at the start.
-
-    One step of an exponential Runge-Kutta rule.
-
-    With `a = D_dim f` and `N(x) = f(x) - a x`, stage `U = x + c h \phi_1(c h a) f`, c = 2/3,
-
-    $$ x' = x + h \phi_1(h a) f + \tfrac{h}{c} \phi_2(h a) (N(t + c h, U) - N(t, x)) $$
-
-    of order two, and three where dimensions do not interact; stable however fast they decay.
-    """
-    t, h = t.expand(x.shape[:-1]), step.unsqueeze(-1)
-    f, a = dimwise(drift, t, x, order=1)
-    # Any a gives order two; one that grows over the step would only overflow.
-    ha = (h * a).clamp(max=_FASTEST_GROWTH)
-    stage = x + _STAGE * h * phi(_STAGE * ha, 1) * f
-    change = h * (drift(t + _STAGE * step, stage) - f) - ha * (stage - x)
-    return x + h * phi(ha, 1) * f + phi(ha, 2) * change / _STAGE, a.mean(0)
+        return _fitted(points, h * D * missed(h * slope.mean(0), self.nodes))
 
 
 def _diffused(
@@ -179,10 +145,3 @@ def _correlation_factor(spread: Tensor) -> Tensor:
     correlation.diagonal(dim1=-2, dim2=-1).fill_(1 + d * torch.finfo(spread.dtype).eps)
     factor, failed = torch.linalg.cholesky_ex(correlation)
     return torch.where(failed[..., None, None] == 0, factor, math.nan)
-
-
-@lru_cache
-def _gauss_legendre(nodes: int) -> tuple[list[float], list[float]]:
-    """Nodes and weights on [0, 1]."""
-    at, weights = np.polynomial.legendre.leggauss(nodes)
-    return ((at + 1) / 2).tolist(), (weights / 2).tolist()

@@ -49,8 +49,38 @@ class DiagonalNormal(Transition):
         return torch.special.ndtr((x - self.mean) / self.variance.sqrt())
 
 
+class Mixture(Transition):
+    """A mixture of laws each coordinate of which, given those before, maps to a normal one."""
+
+    weight: Tensor  # (K,), positive, of sum one
+
+    @abstractmethod
+    def normal(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Standard normal coordinates, and `log |dz_i / dx_i|`, each `(K, n, d)`."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return torch.logsumexp(_terms(*self.normal(x)).sum(-1) + self._log_weight, dim=0)
+
+    def uniforms(self, x: Tensor) -> Tensor:
+        z, log_slope = self.normal(x)
+        terms = _terms(z, log_slope)
+        # What component a row belongs to, as judged by the coordinates before each one.
+        before = torch.cat([torch.zeros_like(terms[..., :1]), terms[..., :-1].cumsum(-1)], dim=-1)
+        posterior = torch.softmax(before + self._log_weight.unsqueeze(-1), dim=0)
+        return (posterior * torch.special.ndtr(z)).sum(0).clamp(max=1)  # a sum may round above
+
+    @property
+    def _log_weight(self) -> Tensor:
+        return self.weight.log().unsqueeze(-1)
+
+
+def _terms(z: Tensor, log_slope: Tensor) -> Tensor:
+    """The log density of each coordinate given those before it, within each component."""
+    return -0.5 * (z.square() + _LOG_2PI) + log_slope
+
+
 @dataclass(frozen=True, eq=False)
-class NormalMixture(Transition):
+class NormalMixture(Mixture):
     """A mixture of normals, `sum_k weight_k N(mean_k, factor_k factor_k^T)`.
 
     Arguments:
@@ -63,29 +93,11 @@ class NormalMixture(Transition):
     mean: Tensor
     factor: Tensor
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        return torch.logsumexp(self._terms(self._whitened(x)).sum(-1) + self._log_weight, dim=0)
-
-    def uniforms(self, x: Tensor) -> Tensor:
-        z = self._whitened(x)
-        terms = self._terms(z)
-        # What component a row belongs to, as judged by the coordinates before each one.
-        before = torch.cat([torch.zeros_like(terms[..., :1]), terms[..., :-1].cumsum(-1)], dim=-1)
-        posterior = torch.softmax(before + self._log_weight.unsqueeze(-1), dim=0)
-        return (posterior * torch.special.ndtr(z)).sum(0).clamp(max=1)  # a sum may round above
-
-    @property
-    def _log_weight(self) -> Tensor:
-        return self.weight.log().unsqueeze(-1)
-
-    def _whitened(self, x: Tensor) -> Tensor:
+    def normal(self, x: Tensor) -> tuple[Tensor, Tensor]:
         gap = x - self.mean
-        if gap.shape[-1] == 1:
-            return gap / self.factor.squeeze(-1)
-        gap = gap.unsqueeze(-1)
-        return torch.linalg.solve_triangular(self.factor, gap, upper=False).squeeze(-1)
-
-    def _terms(self, z: Tensor) -> Tensor:
-        """The log density of each coordinate given those before it, within each component."""
         scale = torch.diagonal(self.factor, dim1=-2, dim2=-1)
-        return -0.5 * (z.square() + _LOG_2PI) - scale.log()
+        if gap.shape[-1] == 1:
+            return gap / scale, -scale.log()
+        gap = gap.unsqueeze(-1)
+        z = torch.linalg.solve_triangular(self.factor, gap, upper=False).squeeze(-1)
+        return z, -scale.log()

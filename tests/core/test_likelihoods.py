@@ -18,8 +18,10 @@ from hollowpde.likelihoods import (
     MixtureClosure,
     MomentClosure,
     NormalMixture,
+    SkewClosure,
 )
 from hollowpde.likelihoods.diagonal_closure import _variance
+from hollowpde.likelihoods.flow import missed
 from hollowpde.likelihoods.moment_closure import Gaussian
 from hollowpde.likelihoods.phi import phi
 from hollowpde.testing import redrawn
@@ -164,7 +166,23 @@ LIKELIHOODS = {
     "moment closure": MomentClosure(nodes=2),
     "mixture closure": MixtureClosure(nodes=3),
 }
-every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+ON_THE_LINE = {
+    "skew closure, one node": SkewClosure(nodes=1),
+    "skew closure": SkewClosure(nodes=2),
+    "mixture of skew closures": MixtureClosure(nodes=3, closure=SkewClosure(nodes=1)),
+}
+
+
+def every_likelihood(*dims):
+    """Each likelihood, in each of the numbers of dimensions that it is for."""
+    return pytest.mark.parametrize(
+        ("likelihood", "dim"),
+        [
+            pytest.param(likelihood, dim, id=f"{name}-{dim}")
+            for dim in dims
+            for name, likelihood in (LIKELIHOODS | (ON_THE_LINE if dim == 1 else {})).items()
+        ],
+    )
 
 
 def networks(dim, dtype=torch.float64):
@@ -173,8 +191,7 @@ def networks(dim, dtype=torch.float64):
     return redrawn(net, 0, dtype), redrawn(hp.Positive(net), 1, dtype)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 4])
-@every_likelihood
+@every_likelihood(1, 2, 4)
 def test_networks_train_through_the_likelihood(likelihood, dim):
     drift, diffusion = networks(dim)
     t, x = points(dim, (6,), 0)
@@ -187,8 +204,7 @@ def test_networks_train_through_the_likelihood(likelihood, dim):
             assert parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("dim", [1, 2])
-@every_likelihood
+@every_likelihood(1, 2)
 def test_gradients_against_differences(likelihood, dim):
     drift, diffusion = networks(dim)
     t, x = points(dim, (3,), 0)
@@ -215,8 +231,7 @@ def test_gradients_against_differences(likelihood, dim):
             assert exact == pytest.approx((above - below) / 2e-5, rel=1e-6)
 
 
-@pytest.mark.parametrize("dim", [1, 3])
-@every_likelihood
+@every_likelihood(1, 3)
 def test_single_precision_agrees_with_double(likelihood, dim):
     def value(dtype):
         t, x = points(dim, (20,), 0, dtype)
@@ -285,9 +300,9 @@ def test_transforms_go_through_phi():
         torch.testing.assert_close(forward, bend * (at + 1))
 
 
-@every_likelihood
-def test_the_transition_density_is_normalised(likelihood):
-    drift, diffusion = networks(1)
+@every_likelihood(1)
+def test_the_transition_density_is_normalised(likelihood, dim):
+    drift, diffusion = networks(dim)
     to = torch.linspace(-20, 20, 4001, dtype=torch.float64).unsqueeze(-1)
     x, t = torch.full_like(to, 0.3), torch.full((4001,), 0.2).double()
     step = torch.full((4001,), 0.1).double()
@@ -299,11 +314,17 @@ def gaussian(transition):
     """Means `(n, d)` and covariances `(n, d, d)` of a transition."""
     if isinstance(transition, DiagonalNormal):
         return transition.mean.detach(), torch.diag_embed(transition.variance).detach()
-    weight, mean, factor = (
-        y.double() for y in (transition.weight, transition.mean, transition.factor)
-    )
+    if isinstance(transition, NormalMixture):
+        mean, factor = transition.mean.double(), transition.factor.double()
+        covariance = factor @ factor.mT
+    else:
+        mean, covariance = (
+            transition.law.mean.double(),
+            transition.law.variance.double()[..., None],
+        )
+    weight = transition.weight.double()
     centre = torch.einsum("k,kni->ni", weight, mean)
-    second = factor @ factor.mT + mean.unsqueeze(-1) * mean.unsqueeze(-2)
+    second = covariance + mean.unsqueeze(-1) * mean.unsqueeze(-2)
     second = torch.einsum("k,knij->nij", weight, second)
     return centre.detach(), (second - centre.unsqueeze(-1) * centre.unsqueeze(-2)).detach()
 
@@ -359,20 +380,21 @@ def test_moment_closure_of_a_coupled_linear_drift(dim, nodes):
     assert mean(0.1) < 1e-3 and covariance(0.1) < (3e-3 if nodes == 1 else 3e-4)
 
 
+@pytest.mark.parametrize("closure", [MomentClosure, SkewClosure])
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 @pytest.mark.parametrize("rate", [0.0, 1.0, 30.0])
-def test_moment_closure_in_one_dimension_is_exact_for_a_linear_drift(rate, nodes):
-    mean, covariance = errors_of(MomentClosure(nodes), [[-rate]], [0.7], torch.ones(1).double())
+def test_closures_in_one_dimension_are_exact_for_a_linear_drift(rate, nodes, closure):
+    mean, covariance = errors_of(closure(nodes), [[-rate]], [0.7], torch.ones(1).double())
     assert max(mean(0.5), covariance(0.5)) < 1e-14
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_the_nodes_miss_as_much_as_a_quadrature_of_their_number(nodes):
     def error(h):
-        return float(MomentClosure(nodes)._missed(torch.tensor([-h]).double()))
+        return float(missed(torch.tensor([-h]).double(), nodes))
 
     assert orders(error, [0.4, 0.2, 0.1]) == pytest.approx([2 * nodes] * 2, abs=0.4)
-    anywhere = MomentClosure(nodes)._missed(torch.linspace(-50, 50, 999).double())
+    anywhere = missed(torch.linspace(-50, 50, 999).double(), nodes)
     assert (anywhere >= 0).all() and anywhere.isfinite().all()
 
 
@@ -443,6 +465,8 @@ VARYING = {
         MomentClosure(1),
         MomentClosure(2),
         MixtureClosure(3, share=0.3),
+        SkewClosure(1),
+        SkewClosure(2),
     ],
     ids=str,
 )
@@ -512,14 +536,15 @@ def test_noise_of_very_different_sizes_in_single_precision(likelihood):
         torch.testing.assert_close(value(torch.float32)[0], exact, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", [name for name in LIKELIHOODS if name != "Euler-Maruyama"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("dim", [1, 2])
-def test_fast_decay_needs_no_small_step(name, dtype, dim):
+@every_likelihood(1, 2)
+def test_fast_decay_needs_no_small_step(likelihood, dim, dtype):
+    if isinstance(likelihood, hp.EulerMaruyama):
+        return
     drift = Explicit(lambda t, x: -1e3 * x)
     diffusion = Explicit(lambda t, x: torch.full_like(x, 0.5))
     x = torch.full((dim,), 2.0, dtype=dtype)
-    mean, covariance = after(LIKELIHOODS[name], drift, diffusion, x, 1.0, dtype)
+    mean, covariance = after(likelihood, drift, diffusion, x, 1.0, dtype)
     assert float(mean.abs().max()) < (1e-3 if dtype == torch.float32 else 1e-9)
     exact = torch.eye(dim).double() * 0.5 / 2e3
     torch.testing.assert_close(covariance.double(), exact, rtol=1e-3, atol=1e-9)
@@ -642,6 +667,11 @@ def test_the_mixture_of_a_double_well(start):
     )  # fmt: skip
     assert 0 < mixture < 0.01
     assert max(one, diagonal) < frozen
+    skew, best = (
+        divergence(likelihood, *case, 0.5, grid, p)
+        for likelihood in (SkewClosure(), MixtureClosure(9, closure=SkewClosure()))
+    )
+    assert 0 < best < 1e-3 < skew < 0.7 * one
     if start:  # from the top of the hill the transition is symmetric, and nearly Gaussian
         assert 0.02 < min(one, diagonal) and max(one, diagonal) < 0.045
 
@@ -659,7 +689,11 @@ def test_the_mixture_of_the_cir_process(start):
     mixture, one = (divergence(f, *case) for f in (MixtureClosure(), MomentClosure()))
     assert 0 < mixture < 0.01
     assert one > 2.5 * mixture
-    for likelihood in (MomentClosure(), DiagonalClosure(), MixtureClosure()):
+    skew, best = (
+        divergence(f, *case) for f in (SkewClosure(), MixtureClosure(closure=SkewClosure()))
+    )
+    assert 0 < best < 0.15 * mixture and 0 < skew < 0.3 * mixture
+    for likelihood in (MomentClosure(), DiagonalClosure(), MixtureClosure(), SkewClosure()):
         mean, variance = after(likelihood, drift, diffusion, torch.tensor([start]).double(), h)
         assert float(mean) == pytest.approx(exact.mean(), rel=1e-3)
         assert float(variance) == pytest.approx(exact.var(), rel=3e-2)
@@ -696,10 +730,10 @@ def uniform(u):
         assert scipy.stats.spearmanr(abs(a - 0.5), abs(b - 0.5)).pvalue > 0.01
 
 
-@every_likelihood
-def test_uniforms_of_its_own_samples_are_uniform(likelihood):
-    drift, diffusion = networks(2)
-    t, x = points(2, (600,), 0)
+@every_likelihood(2)
+def test_uniforms_of_its_own_samples_are_uniform(likelihood, dim):
+    drift, diffusion = networks(dim)
+    t, x = points(dim, (600,), 0)
     with torch.no_grad():
         transition = likelihood.transition(drift, diffusion, t, x, torch.full_like(t, 0.4))
         u = transition.uniforms(draw(transition, torch.Generator().manual_seed(1)))
@@ -730,22 +764,19 @@ def test_uniforms_are_conditional_distributions():
         assert float(u[0]) == pytest.approx(first, abs=1e-12)
 
 
-@every_likelihood
-def test_uniforms_of_one_dimension_are_the_distribution_function(likelihood):
-    drift, diffusion = networks(1)
-    t, x = points(1, (9,), 0)
-    to = x + 0.2
+@every_likelihood(1)
+def test_uniforms_of_one_dimension_are_the_distribution_function(likelihood, dim):
+    drift, diffusion = networks(dim)
+    t, x = points(dim, (9,), 0)
+    to = torch.linspace(0, 1, 4001).double().unsqueeze(-1)
     with torch.no_grad():
         transition = likelihood.transition(drift, diffusion, t, x, torch.full_like(t, 0.3))
-        u = transition.uniforms(to)
-    if isinstance(transition, DiagonalNormal):
-        exact = scipy.stats.norm.cdf(to, transition.mean, transition.variance.sqrt())
-    else:
-        scale = transition.factor.squeeze(-1)
-        exact = scipy.stats.norm.cdf(to, transition.mean, scale)
-        exact = np.einsum("k,kni->ni", transition.weight, exact)
-    np.testing.assert_allclose(u, exact, rtol=1e-12)
-    low, high = (torch.full_like(to, y) for y in (-1e4, 1e4))
+        low, high = transition.uniforms(x - 0.3), transition.uniforms(x + 0.7)
+        p = torch.stack([transition.log_prob(x - 0.3 + s).exp() for s in to])
+    torch.testing.assert_close(
+        (high - low)[:, 0], torch.trapezoid(p, to, dim=0), rtol=1e-6, atol=0
+    )
+    low, high = (torch.full_like(x, y) for y in (-1e4, 1e4))
     assert not transition.uniforms(low).any() and (transition.uniforms(high) == 1).all()
 
 
@@ -768,8 +799,13 @@ def test_cubature_points_have_the_moments():
     torch.testing.assert_close(torch.cov(at.T, correction=0), factor @ factor.T)
 
 
-@pytest.mark.parametrize("dim", [1, 3])
-@pytest.mark.parametrize("likelihood", [DiagonalClosure(), MomentClosure(), MixtureClosure(3)])
+@pytest.mark.parametrize(
+    ("likelihood", "dim"),
+    [
+        *itertools.product([DiagonalClosure(), MomentClosure(), MixtureClosure(3)], [1, 3]),
+        (SkewClosure(), 1),
+    ],
+)
 def test_a_row_that_fails_is_no_number_and_leaves_the_others(likelihood, dim):
     _, x = points(dim, (4,), 0)
     step = torch.full((4,), 0.1).double()
@@ -810,6 +846,7 @@ def test_a_dimension_that_no_noise_reaches_has_no_finite_density():
         (lambda: MixtureClosure(nodes=1), "nodes must be at least 2, but is 1"),
         (lambda: MixtureClosure(share=1.0), "share must lie between 0 and 1, but is 1.0"),
         (lambda: MixtureClosure(share=0.0), "share must lie between 0 and 1, but is 0.0"),
+        (lambda: SkewClosure(nodes=0), "nodes must be at least 1, but is 0"),
         (lambda: DiagonalClosure(substeps=0), "substeps must be at least 1, but is 0"),
     ],
 )
@@ -822,3 +859,10 @@ def test_too_many_components():
     t, x = points(5, (2,), 0)
     with pytest.raises(hp.UnsupportedError, match="3125 components: use MomentClosure"):
         MixtureClosure(nodes=5).transition(*networks(5), t, x, t)
+
+
+def test_a_skewed_closure_is_for_one_dimension():
+    t, x = points(2, (2,), 0)
+    for likelihood in (SkewClosure(), MixtureClosure(closure=SkewClosure())):
+        with pytest.raises(hp.UnsupportedError, match="one dimension, but there are 2"):
+            likelihood.transition(*networks(2), t, x, t)

@@ -15,6 +15,7 @@ from hollowpde.likelihoods import (
     LocalLinearization,
     MixtureClosure,
     MomentClosure,
+    SkewClosure,
     TransitionLikelihood,
 )
 from hollowpde.operators.dimwise import dimwise
@@ -58,13 +59,13 @@ def ladder(noisy: Sequence[bool]) -> Ladder:
         return Ladder([*simple, diagonal], DiagonalClosure(substeps=8), simple[-1])
     if dim > _MOST_AT_FIRST:
         return Ladder([*simple, diagonal, closure], MomentClosure(nodes=4), simple[-1])
-    first = MomentClosure(nodes=1)
     if dim == 1:
-        exact = MixtureClosure(nodes=9, closure=closure)
-        return Ladder([*simple, closure, MixtureClosure(nodes=5)], exact, first)
+        coarse, fine = SkewClosure(nodes=1), SkewClosure(nodes=2)
+        mixtures = [MixtureClosure(closure=coarse), MixtureClosure(closure=fine)]
+        return Ladder([*simple, fine, *mixtures], MixtureClosure(nodes=9, closure=fine), coarse)
     # Quadrature in two dimensions is too dear to fit by, but not to compare with.
-    plane = MixtureClosure(nodes=5, closure=closure)
-    return Ladder([*simple, closure], plane if dim == 2 else MomentClosure(nodes=4), first)
+    exact = MixtureClosure(closure=closure) if dim == 2 else MomentClosure(nodes=4)
+    return Ladder([*simple, closure], exact, MomentClosure(nodes=1))
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class Comparison:
 
 
 def name(likelihood: TransitionLikelihood) -> str:
+    """A likelihood in a word, or a few where it has parts."""
+    if isinstance(likelihood, MixtureClosure):
+        return f"{type(likelihood).__name__} of {likelihood.nodes} {name(likelihood.closure)}"
+    if isinstance(likelihood, MomentClosure | SkewClosure):
+        return f"{type(likelihood).__name__}({likelihood.nodes})"
     return type(likelihood).__name__
 
 
