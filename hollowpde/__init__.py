@@ -9,6 +9,7 @@ from hollowpde.likelihoods import (
     LocalLinearization,
     MixtureClosure,
     MomentClosure,
+    SkewClosure,
     TransitionLikelihood,
 )
 from hollowpde.nets import (
@@ -52,6 +53,7 @@ from hollowpde.problem import (
     EarlyStop,
     JointFit,
     Known,
+    ObservationNoise,
     Parametric,
     Problem,
     SDEProblem,
@@ -106,6 +108,7 @@ __all__ = [
     "MixtureClosure",
     "MomentClosure",
     "Needs",
+    "ObservationNoise",
     "Parametric",
     "Positive",
     "Problem",
@@ -118,6 +121,7 @@ __all__ = [
     "SeparateMLP",
     "SharedMLP",
     "Simulated",
+    "SkewClosure",
     "Table",
     "TrainingError",
     "Trajectories",

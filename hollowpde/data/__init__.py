@@ -6,6 +6,7 @@ from hollowpde.data.simulate import SDE, Integrator, Simulated, check_sde, simul
 from hollowpde.data.standardise import Points, Standardisation
 from hollowpde.data.table import Table
 from hollowpde.data.trajectories import Pairs, Split, Trajectories
+from hollowpde.data.windows import Windows, windows
 
 
 class Data(Protocol):
@@ -25,6 +26,8 @@ __all__ = [
     "Standardisation",
     "Table",
     "Trajectories",
+    "Windows",
     "check_sde",
     "simulate",
+    "windows",
 ]

@@ -122,6 +122,12 @@ class GaussianMixture(Density):
         log_normal = -0.5 * z.square() - log_scales - 0.5 * math.log(2 * math.pi)
         return (log_weights.unsqueeze(-1) + log_normal).logsumexp(-2)
 
+    def noisy_log_prob(self, t: Tensor, y: Tensor, variance: Tensor) -> Tensor:
+        """log p of `y = x + N(0, variance)`, `(...)`; variance `(d,)` of independent noise."""
+        log_weights, means, log_scales = self._at(as_time(t, y))
+        log_scales = 0.5 * torch.logaddexp(2 * log_scales, variance.log())
+        return self._joint(log_weights, means, log_scales, y)[0].logsumexp(-1)
+
     @torch.no_grad()
     def start_from(self, x: np.ndarray, seed: int) -> None:
         """Place the components on the clusters of samples x `(n, d)`, at every time alike."""

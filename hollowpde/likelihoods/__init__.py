@@ -3,6 +3,7 @@
 from hollowpde.likelihoods.base import TransitionLikelihood
 from hollowpde.likelihoods.diagonal_closure import DiagonalClosure
 from hollowpde.likelihoods.euler_maruyama import EulerMaruyama
+from hollowpde.likelihoods.filtered import Filtered
 from hollowpde.likelihoods.local_linearization import LocalLinearization
 from hollowpde.likelihoods.mixture_closure import MixtureClosure
 from hollowpde.likelihoods.moment_closure import MomentClosure
@@ -13,6 +14,7 @@ __all__ = [
     "DiagonalClosure",
     "DiagonalNormal",
     "EulerMaruyama",
+    "Filtered",
     "LocalLinearization",
     "Mixture",
     "MixtureClosure",

@@ -4,6 +4,7 @@ from hollowpde.problem.sde.bootstrap import Bootstrap
 from hollowpde.problem.sde.coefficient_fit import TransitionFit
 from hollowpde.problem.sde.density_fit import DensityFit
 from hollowpde.problem.sde.forms import Known, Parametric
+from hollowpde.problem.sde.observation import ObservationNoise
 from hollowpde.problem.sde.problem import JointFit, SDEProblem
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "DensityFit",
     "JointFit",
     "Known",
+    "ObservationNoise",
     "Parametric",
     "SDEProblem",
     "TransitionFit",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hollowpde.data import Pairs
+from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
 from hollowpde.problem.sde.coefficient_fit import CoefficientFit
 from hollowpde.problem.sde.rows import mean_over
@@ -106,7 +106,7 @@ class EnsembleFit:
         )  # fmt: skip
 
 
-def resampled(pairs: Pairs, seed: int) -> Tensor:
+def resampled(pairs: Pairs | Windows, seed: int) -> Tensor:
     """The rows of as many paths as there are, drawn with replacement.
 
     >>> path = torch.tensor([0, 0, 1, 2])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hollowpde.data import Pairs
+from hollowpde.errors import UnsupportedError
 from hollowpde.likelihoods import (
     DiagonalClosure,
     EulerMaruyama,
@@ -47,14 +48,26 @@ class Ladder:
     first: TransitionLikelihood
 
 
-def ladder(noisy: Sequence[bool]) -> Ladder:
-    """What there is to choose from; dimensions without noise need the noise of the others."""
+def ladder(noisy: Sequence[bool], filtered: bool = False) -> Ladder:
+    """What there is to choose from; dimensions without noise need the noise of the others.
+
+    A filter carries a Gaussian.
+
+    Raises:
+        UnsupportedError: a filter in more dimensions than moment closure is for.
+    """
     dim = len(noisy)
-    if not all(noisy):
-        closure = MomentClosure(nodes=2)
-        return Ladder([closure], MomentClosure(nodes=4), closure)
+    if filtered and dim > _MOST_CUBATURE:
+        raise UnsupportedError(
+            f"observation: noise is filtered in up to {_MOST_CUBATURE} dimensions, but there are "
+            f"{dim}: leave it out."
+        )
+    closure = MomentClosure(nodes=2)
+    if filtered or not all(noisy):
+        rungs = [MomentClosure(nodes=1), closure] if all(noisy) else [closure]
+        return Ladder(rungs, MomentClosure(nodes=4), closure)
     simple: list[TransitionLikelihood] = [EulerMaruyama(), LocalLinearization()]
-    diagonal, closure = DiagonalClosure(), MomentClosure(nodes=2)
+    diagonal = DiagonalClosure()
     if dim > _MOST_CUBATURE:
         return Ladder([*simple, diagonal], DiagonalClosure(substeps=8), simple[-1])
     if dim > _MOST_AT_FIRST:

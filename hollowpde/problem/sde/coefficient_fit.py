@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hollowpde.data import Pairs
+from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
-from hollowpde.likelihoods import EulerMaruyama, TransitionLikelihood
+from hollowpde.likelihoods import EulerMaruyama, Filtered, MomentClosure, TransitionLikelihood
 from hollowpde.problem.sde.choice import Ladder, compare, ladder
 from hollowpde.problem.sde.model import Coefficients, SDEModel
 from hollowpde.problem.sde.rows import (
@@ -20,13 +22,17 @@ from hollowpde.problem.sde.rows import (
     by_path,
     each,
     few_nats,
+    first_pairs,
     mean_over,
     standard_error,
     take,
+    transitions,
 )
 from hollowpde.problem.stage import LBFGS, Adam, EarlyStop, Stage
 
 log = logging.getLogger(__name__)
+
+Batches: TypeAlias = Callable[[torch.Generator, float], Pairs | Windows]
 
 
 @dataclass(frozen=True)
@@ -73,17 +79,35 @@ class TransitionFit:
 
 
 class CoefficientFit:
-    """The stages that fit drift and diffusion, and the choices between them."""
+    """The stages that fit drift and diffusion, and the choices between them.
+
+    Data are pairs, or windows where observations have noise: then a filter goes along them.
+    """
 
     def __init__(
-        self, setting: TransitionFit, model: SDEModel, train: Pairs, validation: Pairs
+        self,
+        setting: TransitionFit,
+        model: SDEModel,
+        train: Pairs | Windows,
+        validation: Pairs | Windows,
     ) -> None:
         self.setting, self.model = setting, model
         self.train, self.validation = train, validation
+        given = setting.likelihood
+        if self.filtered and not isinstance(given, MomentClosure | None):
+            raise InputError(
+                "likelihood must be hp.MomentClosure(...) or None where observations have noise, "
+                f"but is a {type(given).__name__}."
+            )
+
+    @property
+    def filtered(self) -> bool:
+        """Whether observations have noise."""
+        return isinstance(self.train, Windows)
 
     @property
     def ladder(self) -> Ladder:
-        return ladder(self.model.place.noisy)
+        return ladder(self.model.place.noisy, self.filtered)
 
     @property
     def likelihood(self) -> TransitionLikelihood:
@@ -93,7 +117,7 @@ class CoefficientFit:
     @property
     def whole(self) -> bool:
         """Few enough pairs to take all at once."""
-        return len(self.train.t) <= self.setting.whole_pairs
+        return transitions(self.train) <= self.setting.whole_pairs
 
     def ridge(self, k: int) -> float:
         """The ridge that a pair of coefficients is fitted with."""
@@ -102,7 +126,8 @@ class CoefficientFit:
 
     def stages(self) -> Iterator[Stage]:
         model = self.model
-        if self.setting.first.steps:
+        # A filter is too slow for a look; it starts from the best linear drift.
+        if self.setting.first.steps and not self.filtered:
             yield self._first_look()
         if self.setting.likelihood is None and int(model.likelihood) < 0:
             self._choose_likelihood()
@@ -126,12 +151,12 @@ class CoefficientFit:
                 if k:
                     pair.load_state_dict(model.pair(k - 1).state_dict())
             else:
-                pair.start_from_fit(model.pair(ridge), self.validation)
+                pair.start_from_fit(model.pair(ridge), first_pairs(self.validation))
             pair.begun.fill_(True)
         return self._stage(k)
 
     def losses(
-        self, k: int, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs
+        self, k: int, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
     ) -> Mapping[str, Tensor]:
         """What is minimised, of a pair of coefficients with the k-th one's ridge."""
         strength = self.ridge(k) / (2 * len(self.train.t))
@@ -141,17 +166,22 @@ class CoefficientFit:
             losses["ridge"] = strength * torch.stack([w.square().sum() for w in weights]).sum()
         return losses
 
-    def nll(self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs) -> Tensor:
-        """The mean negative log-likelihood of transitions."""
+    def nll(
+        self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
+    ) -> Tensor:
+        """The mean negative log-likelihood of transitions, or of windows of them."""
         return -self.log_prob(pair, likelihood, rows).mean()
 
     def log_prob(
-        self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs
+        self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
     ) -> Tensor:
-        """The log density of each transition, in standardised units, `(n,)`."""
-        return likelihood.log_prob(
-            pair.drift, pair.diffusion, rows.t, rows.x, rows.step, rows.x_next
-        )
+        """The log density of each transition or window, in standardised units, `(n,)`."""
+        if isinstance(rows, Pairs):
+            return likelihood.log_prob(
+                pair.drift, pair.diffusion, rows.t, rows.x, rows.step, rows.x_next
+            )
+        assert isinstance(likelihood, MomentClosure) and pair.noise is not None
+        return Filtered(likelihood).log_prob(pair.drift, pair.diffusion, pair.noise.variance, rows)
 
     def _first_look(self) -> Stage:
         """The first candidate by Euler-Maruyama, whose bias a coarse likelihood then takes out."""
@@ -160,13 +190,13 @@ class CoefficientFit:
         # Where a dimension has no noise, Euler-Maruyama has no density.
         first = EulerMaruyama() if all(self.model.place.noisy) else second
 
-        def losses(batch: Pairs, progress: float) -> Mapping[str, Tensor]:
+        def losses(batch: Pairs | Windows, progress: float) -> Mapping[str, Tensor]:
             return self.losses(0, pair, first if progress < 0.5 else second, batch)
 
         return Stage(
             name="first look",
             module=pair,
-            batches=batches(self.train, self.setting.batch, self.setting.batch),
+            batches=self._in_batches(self.setting.batch),
             losses=losses,
             validate=self._validation(pair, second),
             tie=few_nats(self.validation),
@@ -176,7 +206,8 @@ class CoefficientFit:
 
     def _choose_likelihood(self) -> None:
         rungs, pair = self.ladder.rungs, self.model.pair(0)
-        seen = compare(rungs, self.ladder.reference, pair.drift, pair.diffusion, self.validation)
+        rows = first_pairs(self.validation)
+        seen = compare(rungs, self.ladder.reference, pair.drift, pair.diffusion, rows)
         self.model.likelihood.fill_(seen.choice)
         log.info(seen.reason(rungs))
 
@@ -195,12 +226,18 @@ class CoefficientFit:
             stop=replace(setting.stop, every=1) if self.whole else setting.stop,
         )
 
-    def batches(self, among: Tensor | None = None) -> Callable[[torch.Generator, float], Pairs]:
+    def batches(self, among: Tensor | None = None) -> Batches:
         """All pairs, if there are few, or batches of them; `among` are rows, as they count."""
-        if self.whole:
-            rows = self.train if among is None else take(self.train, among)
-            return lambda generator, progress: rows
-        return batches(self.train, self.setting.batch, self.setting.late_batch, among)
+        if not self.whole:
+            return self._in_batches(self.setting.late_batch, among)
+        rows = self.train if among is None else take(self.train, among)
+        return lambda generator, progress: rows
+
+    def _in_batches(self, late: int, among: Tensor | None = None) -> Batches:
+        """Batches of so many transitions, of which a window has several."""
+        share = len(self.train.t) / transitions(self.train)
+        first, late = (math.ceil(share * n) for n in (self.setting.batch, late))
+        return batches(self.train, first, late, among)
 
     def _validation(
         self, pair: Coefficients, likelihood: TransitionLikelihood
@@ -235,9 +272,11 @@ class CoefficientFit:
         )  # fmt: skip
 
     def _path_nll(self, pair: Coefficients) -> np.ndarray:
-        rows = self.validation
-        values = each(lambda part: self.log_prob(pair, self.likelihood, part), rows)
-        return -by_path(values, rows.path)
+        return -by_path(self.log_probs(pair, self.validation), self.validation.path)
+
+    def log_probs(self, pair: Coefficients, rows: Pairs | Windows) -> Tensor:
+        """`log_prob` by the likelihood of the fit, in parts that fit into memory."""
+        return each(lambda part: self.log_prob(pair, self.likelihood, part), rows)
 
 
 def _shorter(optimiser: Adam, half: bool) -> Adam:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hollowpde.data import Points
-from hollowpde.densities import Density
+from hollowpde.densities import GaussianMixture
 from hollowpde.errors import InputError
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import batches, by_path, each, few_nats, mean_over, standard_error
@@ -111,8 +111,8 @@ class MixtureFit:
             name=f"density of {components} component{'s' if components > 1 else ''}",
             module=density,
             batches=batches(self.train, setting.batch, setting.batch),
-            losses=lambda batch, progress: {"density": nll(density, batch)},
-            validate=lambda: mean_over(lambda rows: nll(density, rows), self.validation),
+            losses=lambda batch, progress: {"density": self.nll(density, batch)},
+            validate=lambda: mean_over(lambda rows: self.nll(density, rows), self.validation),
             tie=few_nats(self.validation),
             optimiser=setting.optimiser,
             stop=setting.stop,
@@ -125,7 +125,7 @@ class MixtureFit:
 
         def losses(batch: Points, progress: float) -> Mapping[str, Tensor]:
             return {
-                "density": nll(density, batch),
+                "density": self.nll(density, batch),
                 "residual": setting.residual_weight * self.squared_residual(batch),
             }
 
@@ -146,11 +146,17 @@ class MixtureFit:
             stop=setting.stop,
         )
 
-    def _path_nll(self, density: Density) -> np.ndarray:
+    def nll(self, density: GaussianMixture, rows: Points) -> Tensor:
+        """The mean negative log-likelihood of observations."""
+        return -self.log_prob(density, rows).mean()
+
+    def log_prob(self, density: GaussianMixture, rows: Points) -> Tensor:
+        """The log density of observations, with their noise if there is any, `(n,)`."""
+        noise = self.model.noise
+        if noise is None:
+            return density.log_prob(rows.t, rows.x)
+        return density.noisy_log_prob(rows.t, rows.x, noise.variance.detach())
+
+    def _path_nll(self, density: GaussianMixture) -> np.ndarray:
         rows = self.validation
-        return -by_path(each(lambda r: density.log_prob(r.t, r.x), rows), rows.path)
-
-
-def nll(density: Density, rows: Points) -> Tensor:
-    """The mean negative log-likelihood of observations."""
-    return -density.log_prob(rows.t, rows.x).mean()
+        return -by_path(each(lambda r: self.log_prob(density, r), rows), rows.path)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from hollowpde.data import Pairs, Points, Split
-from hollowpde.likelihoods import TransitionLikelihood
+from hollowpde.data import Pairs, Points, Split, Windows, windows
+from hollowpde.likelihoods import Filtered, MomentClosure, TransitionLikelihood
 from hollowpde.problem.base import Compute, Fit, Metrics
 from hollowpde.problem.panel import Panel
 from hollowpde.problem.sde.bootstrap import EnsembleFit
 from hollowpde.problem.sde.choice import name
 from hollowpde.problem.sde.coefficient_fit import CoefficientFit
-from hollowpde.problem.sde.density_fit import MixtureFit, nll
+from hollowpde.problem.sde.density_fit import MixtureFit
 from hollowpde.problem.sde.diagnostic_panels import Evidence, diagnostic_panels
 from hollowpde.problem.sde.diagnostics import LikelihoodScore, likelihood_scores
 from hollowpde.problem.sde.metrics import (
@@ -27,10 +27,10 @@ from hollowpde.problem.sde.metrics import (
     marginal_ks_ratio,
     parameter_metrics,
     residual_rel_rms,
-    resimulate,
+    resimulate_seen,
 )
 from hollowpde.problem.sde.model import LearnedSDE, SDEModel
-from hollowpde.problem.sde.rows import batches, each, mean_over, thinned
+from hollowpde.problem.sde.rows import batches, each, mean_over, thinned, transitions
 from hollowpde.problem.stage import Stage
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class SDEFit(Fit):
         self.coefficients = CoefficientFit(
             problem.transition,
             model,
-            units.pairs(logarithmic.train, dtype),
-            thinned(units.pairs(logarithmic.validation, dtype)),
+            self._seen(units.pairs(logarithmic.train, dtype)),
+            thinned(self._seen(units.pairs(logarithmic.validation, dtype))),
         )
         self.mixture = MixtureFit(
             problem.density,
@@ -73,6 +73,7 @@ class SDEFit(Fit):
         )
         self.ensemble = EnsembleFit(problem.uncertainty, self.coefficients, compute.seed)
         self.test_pairs = units.pairs(logarithmic.test, dtype)
+        self.test_points = units.points(logarithmic.test, dtype)
 
     @property
     def learned(self) -> LearnedSDE:
@@ -85,7 +86,7 @@ class SDEFit(Fit):
     @cached_property
     def resimulated(self) -> Resimulated:
         """Held-out paths, and paths of the fitted SDE from the same starts; once it is fitted."""
-        return resimulate(self.learned.sde, self.split.test, self.compute.seed)
+        return resimulate_seen(self.learned, self.split.test, self.compute.seed)
 
     def stages(self) -> Iterator[Stage]:
         yield from self.coefficients.stages()
@@ -101,10 +102,7 @@ class SDEFit(Fit):
             metrics |= errors_against_truth(learned, self.problem.truth, test)
             if learned.ensemble is not None:
                 metrics |= coverage(learned.ensemble, self.problem.truth, test)
-        with torch.no_grad():
-            precise = test.double()
-            log_p = learned.density.log_prob(precise.t, precise.x)
-            metrics["density_nll"] = -float(log_p.mean())
+        metrics["density_nll"] = self._test_density_nll()
         metrics["transition_nll"] = self._test_transition_nll()
         metrics["residual_rel_rms"] = residual_rel_rms(learned, test)
         metrics["marginal_ks_ratio"] = marginal_ks_ratio(self.resimulated, self.compute.seed)
@@ -144,9 +142,20 @@ class SDEFit(Fit):
             self.compute.seed,
         )
 
+    def _seen(self, pairs: Pairs) -> Pairs | Windows:
+        """The pairs themselves, or windows of them where observations have noise."""
+        observation = self.problem.observation
+        return windows(pairs, observation.window, observation.lead) if observation else pairs
+
     def _uniforms(self) -> Tensor:
         """Rosenblatt transforms of the held-out transitions."""
         pair, likelihood = self.model.best, self.coefficients.likelihood
+        if pair.noise is not None:
+            assert isinstance(likelihood, MomentClosure)
+            seen, noise = Filtered(likelihood), pair.noise.variance
+            rows = self._seen(self.test_pairs)
+            assert isinstance(rows, Windows)
+            return each(lambda r: seen.uniforms(pair.drift, pair.diffusion, noise, r), rows)
 
         def uniforms(rows: Pairs) -> Tensor:
             transition = likelihood.transition(
@@ -158,6 +167,8 @@ class SDEFit(Fit):
 
     def _scores(self) -> dict[str, LikelihoodScore]:
         """Held-out log-likelihood under every likelihood there is to choose from."""
+        if self.coefficients.filtered:
+            return {}
         fit, pair, rows = self.coefficients, self.model.best, thinned(self.test_pairs, _SCORED)
         volume = float(self.model.standardisation.scale.log().sum())
         rungs = {name(rung): rung for rung in fit.ladder.rungs}
@@ -177,11 +188,11 @@ class SDEFit(Fit):
         model, fit, mixture = self.model, self.coefficients, self.mixture
         pair, likelihood = model.best, fit.likelihood
 
-        def losses(batch: tuple[Pairs, Points], progress: float) -> Mapping[str, Tensor]:
+        def losses(batch: tuple[Pairs | Windows, Points], progress: float) -> Mapping[str, Tensor]:
             pairs, points = batch
             return {
                 "transition": fit.nll(pair, likelihood, pairs),
-                "density": nll(model.density, points),
+                "density": mixture.nll(model.density, points),
                 "residual": weight * mixture.squared_residual(points),
             }
 
@@ -197,7 +208,7 @@ class SDEFit(Fit):
             losses=losses,
             validate=lambda: (
                 mean_over(lambda rows: fit.nll(pair, likelihood, rows), fit.validation)
-                + mean_over(lambda rows: nll(model.density, rows), mixture.validation)
+                + mean_over(lambda rows: mixture.nll(model.density, rows), mixture.validation)
             ),
             optimiser=setting.optimiser,
             stop=setting.stop,
@@ -205,8 +216,19 @@ class SDEFit(Fit):
 
     def _test_transition_nll(self) -> float:
         """Per transition of the test paths, in the user's units."""
-        fit, model, rows = self.coefficients, self.model, self.test_pairs
-        units = model.standardisation
-        inner = mean_over(lambda r: fit.nll(model.best, fit.likelihood, r), rows)
-        logarithms = (rows.x_next * units.scale + units.shift)[:, list(model.place.positive)]
-        return inner + float(units.scale.log().sum() + logarithms.sum(1).mean())
+        rows = self._seen(self.test_pairs)
+        total = -self.coefficients.log_probs(self.model.best, rows).sum()
+        return float(total) / transitions(rows) + self._volume(self.test_pairs.x_next)
+
+    @torch.no_grad()
+    def _test_density_nll(self) -> float:
+        """Per observation of the test paths, in the user's units."""
+        mixture, rows = self.mixture, self.test_points
+        inner = mean_over(lambda r: mixture.nll(self.model.density, r), rows)
+        return inner + self._volume(rows.x)
+
+    def _volume(self, x: Tensor) -> float:
+        """What the NLL of observations in standardised units lacks in the user's, on average."""
+        units = self.model.standardisation
+        logarithms = (x * units.scale + units.shift)[:, list(self.model.place.positive)]
+        return float(units.scale.log().sum() + logarithms.sum(1).mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -132,22 +132,48 @@ class Resimulated:
 
 
 @torch.no_grad()
-def resimulate(sde: SDE, held_out: Trajectories, seed: int) -> Resimulated:
+def resimulate_seen(learned: LearnedSDE, held_out: Trajectories, seed: int) -> Resimulated:
+    """Held-out paths re-simulated as they are observed.
+
+    Where observations have noise, paths start from states that may have been seen as the starts,
+    and are seen with noise of their own.
+    """
+    if learned.observation is None:
+        return resimulate(learned.sde, held_out, seed)
+    generator = torch.Generator().manual_seed(derived_seed(seed, "observe"))
+    first = _firsts(held_out)
+    t, y = held_out.t[first].repeat(_REPLICATES), held_out.x[first].repeat(_REPLICATES, 1)
+    starts = learned.observation.state(learned.density, t, y, generator)
+    exact = resimulate(learned.sde, held_out, seed, starts)
+    return replace(exact, simulated=learned.observation.seen(exact.simulated, generator))
+
+
+def _firsts(data: Trajectories) -> Tensor:
+    """Which rows are the first of their path, `(n,)`."""
+    first = torch.ones(len(data.path), dtype=torch.bool)
+    first[1:] = data.path[1:] != data.path[:-1]
+    return first
+
+
+@torch.no_grad()
+def resimulate(
+    sde: SDE, held_out: Trajectories, seed: int, starts: Tensor | None = None
+) -> Resimulated:
     """Paths of the fitted SDE from the starts of the held-out paths, seen at the same times.
 
     Up to `_INSTANTS` distinct times are kept exactly; more are moved to the nearest of as many
     equidistant ones. All paths are carried along together, each from its own start. One path at
-    least must have two observations.
+    least must have two observations. Other `starts` may be given, replicates one after another.
     """
     _, path = held_out.path.unique_consecutive(return_inverse=True)
-    first = torch.ones(len(path), dtype=torch.bool)
-    first[1:] = path[1:] != path[:-1]
+    first = _firsts(held_out)
+    if starts is None:
+        starts = held_out.x[first].repeat(_REPLICATES, 1)
     grid, at = held_out.t.double().unique(return_inverse=True)
     if len(grid) > _INSTANTS:
         even = torch.linspace(float(grid[0]), float(grid[-1]), _INSTANTS, dtype=torch.float64)
         at = ((grid - even[0]) / (even[1] - even[0])).round().long()[at]
         grid = even
-    starts = held_out.x[first].repeat(_REPLICATES, 1)
     begins = at[first].repeat(_REPLICATES)
     longest = float(grid.diff().median()) / 10
     noise_seed = derived_seed(seed, "resimulate")

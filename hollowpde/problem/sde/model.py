@@ -15,30 +15,45 @@ from hollowpde.nets.wrappers import Scaled
 from hollowpde.operators.field import Field, as_time
 from hollowpde.problem.sde.ensemble import Ensemble
 from hollowpde.problem.sde.forms import Form, Place, has_constant
+from hollowpde.problem.sde.observation import NoiseLevel, Observation, ObservationNoise
 from hollowpde.problem.sde.units import PhysicalField
+
+# Of the quadratic variation, the least that is not taken for noise of the observations.
+_LEAST_REST = 0.1
 
 
 class Coefficients(nn.Module):
-    """Drift and squared diffusion, as fields of standardised units; `begun` once given a start."""
+    """Drift and squared diffusion, as fields of standardised units; `begun` once given a start.
+
+    And the noise of the observations, if they are not exact.
+    """
 
     begun: Tensor
 
-    def __init__(self, place: Place, drift: Form, diffusion: Form) -> None:
+    def __init__(
+        self, place: Place, drift: Form, diffusion: Form, observation: ObservationNoise
+    ) -> None:
         super().__init__()
         self.diffusion = diffusion.diffusion(place)
         self.drift = drift.drift(place, self.diffusion)
+        self.noise = observation.build(place.dim)
         self.register_buffer("begun", torch.tensor(False))
 
     @torch.no_grad()
-    def start_from(self, pairs: Pairs) -> None:
+    def start_from(self, pairs: Pairs, scale: Tensor) -> None:
         """Scale the networks so that outputs of order one are a drift and diffusion of the data.
 
-        The diffusion starts at the quadratic variation per unit of time, the drift at the size of
-        the best linear one, and at least of one that would balance that diffusion; a linear drift
-        starts as the best one.
+        The diffusion starts at the quadratic variation per unit of time, less that of the noise,
+        the drift at the size of the best linear one, and at least of one that would balance that
+        diffusion; a linear drift starts as the best one. `scale` is what the data were divided by.
         """
         increment = pairs.x_next - pairs.x
-        diffusion = increment.square().mean(0) / pairs.step.mean()
+        variation = increment.square().mean(0)
+        diffusion = variation / pairs.step.mean()
+        if self.noise is not None:
+            self.noise.start_from(pairs, scale)
+            rest = (variation - 2 * self.noise.variance).clamp(min=_LEAST_REST * variation)
+            diffusion = rest / pairs.step.mean()
         design = torch.cat([torch.ones_like(pairs.x[:, :1]), pairs.x], dim=1)
         weight = pairs.step.unsqueeze(1)
         fitted = torch.linalg.lstsq(design * weight, increment).solution
@@ -61,6 +76,8 @@ class Coefficients(nn.Module):
         # A known drift of positive data holds the diffusion, which differs.
         same = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
         self.drift.load_state_dict(own | same)
+        if self.noise is not None and other.noise is not None:
+            self.noise.load_state_dict(other.noise.state_dict())
 
     def _start_diffusion(self, mean: Tensor) -> None:
         """Start from a diffusion of this mean: constant, where a constant can hold it."""
@@ -86,7 +103,7 @@ class Coefficients(nn.Module):
         free = {
             id(p)
             for part in self.modules()
-            if isinstance(part, LinearField | ConstantField | FromFunction)
+            if isinstance(part, LinearField | ConstantField | FromFunction | NoiseLevel)
             for p in part.parameters()
         }
         return [p for p in self.parameters() if p.requires_grad and id(p) not in free]
@@ -118,8 +135,9 @@ class SDEModel(nn.Module):
         drift: Form,
         diffusions: Sequence[Form],
         candidates: tuple[int, ...],
-        ridges: int = 1,
-        members: int = 0,
+        ridges: int,
+        members: int,
+        observation: ObservationNoise,
     ) -> None:
         super().__init__()
         self.place = place
@@ -127,13 +145,13 @@ class SDEModel(nn.Module):
         self.ridges = ridges
 
         self.coefficients = nn.ModuleList(
-            Coefficients(place, drift, D) for D in diffusions for _ in range(ridges)
+            Coefficients(place, drift, D, observation) for D in diffusions for _ in range(ridges)
         )
         self.densities = nn.ModuleDict({str(k): GaussianMixture(place.dim, k) for k in candidates})
         # With the first diffusion, the most general: what a smaller one leaves out, and the choice
         # between them, would not show in its own spread.
         self.members = nn.ModuleList(
-            Coefficients(place, drift, diffusions[0]) for _ in range(members)
+            Coefficients(place, drift, diffusions[0], observation) for _ in range(members)
         )
         none = torch.full((), -1, dtype=torch.long)
         self.register_buffer("chosen", none.clone())
@@ -167,6 +185,11 @@ class SDEModel(nn.Module):
     @property
     def diffusion(self) -> Field:
         return self.best.diffusion
+
+    @property
+    def noise(self) -> NoiseLevel | None:
+        """The noise of the observations, if they are not exact."""
+        return self.best.noise
 
     @property
     def density(self) -> GaussianMixture:
@@ -299,8 +322,8 @@ class FittedSDE(nn.Module):
 class LearnedSDE:
     """What an SDE fit has learned, in the user's units.
 
-    `sde` and `density`; `parameters`, by name, of the user's own modules; `ensemble`, if one was
-    fitted.
+    `sde` and `density`; `parameters`, by name, of the user's own modules; `observation`, the noise
+    of the observations, if there is any; `ensemble`, if one was fitted.
     """
 
     density: PhysicalDensity | PositiveDensity
@@ -310,13 +333,20 @@ class LearnedSDE:
         density = PhysicalDensity(model.density, place.units)
         self.density = PositiveDensity(density, place.positive) if any(place.positive) else density
         self.sde = _fitted(model.best, place)
-        self.parameters = named_parameters(model.best)
+        self.parameters = named_parameters(model.best, place)
+        self.observation = (
+            None
+            if model.noise is None
+            else Observation(
+                (model.noise.sd * place.units.scale).detach(), torch.tensor(place.positive)
+            )
+        )
         members = [pair for k in range(len(model.members)) if (pair := model.member(k)).begun]
         self.ensemble = (
             Ensemble(
                 self.sde,
                 [_fitted(pair, place) for pair in members],
-                (self.parameters, [named_parameters(pair) for pair in members]),
+                (self.parameters, [named_parameters(pair, place) for pair in members]),
             )
             if members
             else None
@@ -332,8 +362,11 @@ def _fitted(pair: Coefficients, place: Place) -> FittedSDE:
     return FittedSDE(drift, diffusion)
 
 
-def named_parameters(pair: Coefficients) -> dict[str, Tensor]:
-    """The parameters of the user's own modules, as `drift.name` or `diffusion.name`."""
+def named_parameters(pair: Coefficients, place: Place) -> dict[str, Tensor]:
+    """The parameters of the user's own modules, as `drift.name` or `diffusion.name`.
+
+    And `observation.sd`, in the user's units, where it was fitted.
+    """
     named: dict[str, Tensor] = {}
     for role, field in (("drift", pair.drift), ("diffusion", pair.diffusion)):
         for module in field.modules():
@@ -341,6 +374,8 @@ def named_parameters(pair: Coefficients) -> dict[str, Tensor]:
                 for name, parameter in module.function.named_parameters():
                     if parameter.requires_grad:
                         named[f"{role}.{name}"] = parameter
+    if pair.noise is not None and pair.noise.given is None:
+        named["observation.sd"] = (pair.noise.sd * place.units.scale).detach()
     return named
 
 

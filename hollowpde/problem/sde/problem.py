@@ -19,6 +19,7 @@ from hollowpde.problem.sde.density_fit import DensityFit
 from hollowpde.problem.sde.fit import SDEFit
 from hollowpde.problem.sde.forms import Form, NetworkSpec, Place, as_form
 from hollowpde.problem.sde.model import LearnedSDE, SDEModel
+from hollowpde.problem.sde.observation import ObservationNoise
 from hollowpde.problem.stage import Adam, EarlyStop
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class SDEProblem(Problem):
             another coordinate.
         support: "real" or "positive", of all coordinates or one for each. Where it is positive,
             the SDE of the logarithm is fitted, and given back by Ito's formula.
+        observation: the noise of the observations; none by default.
         uncertainty: how many members an ensemble has; none by default.
         split: shares of the paths for training, validation and test.
         transition, density, joint: how each stage is fitted.
@@ -104,6 +106,7 @@ class SDEProblem(Problem):
     autonomous: bool = True
     noiseless: tuple[str, ...] = ()
     support: str | tuple[str, ...] = "real"
+    observation: ObservationNoise = ObservationNoise()
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     transition: TransitionFit = TransitionFit()
     density: DensityFit = DensityFit()
@@ -150,7 +153,7 @@ class SDEProblem(Problem):
         units.measure(logarithmic.train)
         pairs = units.pairs(logarithmic.train, torch.float64)
         for k in range(len(model.coefficients)):
-            model.pair(k).start_from(pairs)
+            model.pair(k).start_from(pairs, units.scale)
         points = units.points(logarithmic.train, torch.float64).x.numpy()
         for components in self.density.components:
             model.candidate(components).start_from(points[:: 1 + len(points) // 20_000], 0)
@@ -217,6 +220,7 @@ class SDEProblem(Problem):
             self.density.components,
             len(self.transition.ridge),
             self.uncertainty.members,
+            self.observation,
         )
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hollowpde.data import Pairs, Points
+from hollowpde.data import Pairs, Points, Windows
 
 # Held-out rows by which weights are chosen: enough for a steady value, few enough to be quick.
 _VALIDATION_ROWS = 20_000
 _CHUNK = 8192
 
-Rows = TypeVar("Rows", Pairs, Points)
+Rows = TypeVar("Rows", bound=Pairs | Points | Windows)
 
 
 def batches(
@@ -65,7 +65,7 @@ def by_path(values: Tensor, path: Tensor) -> np.ndarray:
     return (torch.bincount(label, values) / torch.bincount(label)).cpu().numpy()
 
 
-def few_nats(rows: Pairs | Points) -> float:
+def few_nats(rows: Rows) -> float:
     """The difference of mean NLL that makes three nats over all rows: less is no evidence.
 
     That a model is better by a few nats in expectation shows in a sample only up to the square
@@ -86,3 +86,15 @@ def standard_error(differences: np.ndarray) -> float:
     n = len(differences)
     # One path tells nothing of the spread: the best is taken at its word.
     return float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+
+
+def transitions(rows: Pairs | Windows) -> int:
+    """How many transitions there are."""
+    return int(rows.scored.sum()) if isinstance(rows, Windows) else len(rows.t)
+
+
+def first_pairs(rows: Pairs | Windows) -> Pairs:
+    """The first transition of each row."""
+    if isinstance(rows, Pairs):
+        return rows
+    return Pairs(rows.t[:, 0], rows.x, rows.step[:, 0], rows.x_next[:, 0], rows.path)
