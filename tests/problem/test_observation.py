@@ -136,7 +136,7 @@ def test_noise_starts_from_what_increments_take_back():
 def test_a_density_seen_with_noise_is_the_convolution():
     density = hp.GaussianMixture(2, 3).double()
     y, variance = torch.randn(5, 2).double(), torch.tensor([0.2, 0.5], dtype=torch.float64)
-    nodes = torch.linspace(-8, 8, 161).double()
+    nodes = torch.linspace(-8, 8, 161, dtype=torch.float64)
     noise = torch.stack(torch.meshgrid(nodes, nodes, indexing="ij"), -1).reshape(-1, 1, 2)
     p = (density.log_prob(0.3, y - noise * variance.sqrt()) - noise.square().sum(-1) / 2).exp()
     expected = p.sum(0) * (nodes[1] - nodes[0]) ** 2 / (2 * math.pi)

@@ -306,6 +306,28 @@ def test_bands(tmp_path):
         run.ensemble.drift(0.0, x, level=90)
 
 
+def test_members_choose_their_diffusion_on_resampled_paths(monkeypatch):
+    problem = hp.SDEProblem(
+        name="x", data=paths(OU, [0.0]), diffusion=(hp.Linear(), hp.Constant()),
+        transition=hp.TransitionFit(ridge=(1.0, 0.1)),
+    )  # fmt: skip
+    fit = problem.begin(Compute(0)).coefficients
+    fit.model.chosen.fill_(3)  # the constant, with the second ridge
+
+    def chosen(spread, gain):
+        # Of 30 held-out paths, the linear diffusion is better by `gain`, give or take `spread`.
+        better = gain + spread * torch.randn(30, generator=torch.Generator().manual_seed(0))
+        nll = {id(fit.model.pair(1)): 0 * better, id(fit.model.pair(3)): better}
+        monkeypatch.setattr(fit, "_path_nll", lambda pair: nll[id(pair)].double().numpy())
+        return fit.chosen_anew(torch.Generator().manual_seed(1), 40)
+
+    assert set(chosen(1.0, 5.0)) == {1}
+    assert set(chosen(1.0, -5.0)) == {3}
+    unclear = chosen(1.0, 0.2)
+    assert set(unclear) == {1, 3}
+    assert unclear == chosen(1.0, 0.2)
+
+
 def test_a_run_without_an_ensemble_says_so(quick_run):
     with pytest.raises(hp.InputError, match=r"uncertainty\.members"):
         _ = quick_run.ensemble

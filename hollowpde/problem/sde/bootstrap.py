@@ -27,7 +27,8 @@ _TRIAL_STEPS = 3
 class Bootstrap:
     """How uncertain the fit is: members fitted anew to resampled paths.
 
-    Members have the first, most general, candidate of the diffusion.
+    Each member also chooses its diffusion anew, on resampled held-out paths: so that the choice,
+    which is uncertain too, does not make bands narrower than they should be.
 
     Arguments:
         members: how many; 0 leaves it out, 16 give sensible bands.
@@ -55,10 +56,12 @@ class EnsembleFit:
 
     def stages(self) -> Iterator[Stage]:
         model, setting = self.fit.model, self.setting
-        for k in range(setting.members):
-            if not model.member(k).begun:
-                model.member(k).load_state_dict(model.general.state_dict())
-                model.member(k).begun.fill_(True)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "choices"))
+        choices = self.fit.chosen_anew(generator, setting.members) if setting.members else []
+        for k, choice in enumerate(choices):
+            if k == model.begun:
+                model.kinds[k] = choice // model.ridges
+                model.member(k).load_state_dict(model.pair(choice).state_dict())
             stage = self._stage(k)
             if k == 0:
                 self._announce(stage)

@@ -249,20 +249,9 @@ class CoefficientFit:
         return min(among, key=lambda k: self._path_nll(self.model.pair(k)).mean())
 
     def _choose(self, among: Sequence[int]) -> None:
-        """The smallest model within one standard error of the best, over held-out paths.
-
-        As in Breiman et al., Classification and Regression Trees (1984); a few nats over all
-        pairs are no evidence either.
-        """
+        """Choose the diffusion, by held-out NLL."""
         scores = {k: self._path_nll(self.model.pair(k)) for k in among}
-        best = min(scores.values(), key=np.mean)
-        few = few_nats(self.validation)
-        good = [
-            k
-            for k, score in scores.items()
-            if score.mean() - best.mean() <= max(few, standard_error(score - best))
-        ]
-        chosen = min(good, key=lambda k: self.model.pair(k).size)
+        chosen = self._smallest_good(scores)
         self.model.chosen.fill_(chosen)
         log.info(
             "diffusion: candidate %d of %d, the smallest as good as any by held-out NLL (%s); "
@@ -270,6 +259,30 @@ class CoefficientFit:
             chosen // self.model.ridges + 1, len(scores),
             ", ".join(f"{score.mean():.4f}" for score in scores.values()), self.ridge(chosen),
         )  # fmt: skip
+
+    def chosen_anew(self, generator: torch.Generator, times: int) -> list[int]:
+        """What would have been chosen, had held-out paths been others: by resampling them."""
+        model = self.model
+        among = range(int(model.chosen) % model.ridges, len(model.coefficients), model.ridges)
+        scores = {k: self._path_nll(model.pair(k)) for k in among}
+        n = len(next(iter(scores.values())))
+        drawn = [torch.randint(n, (n,), generator=generator).numpy() for _ in range(times)]
+        return [self._smallest_good({k: s[rows] for k, s in scores.items()}) for rows in drawn]
+
+    def _smallest_good(self, scores: Mapping[int, np.ndarray]) -> int:
+        """The smallest model within one standard error of the best, over held-out paths.
+
+        As in Breiman et al., Classification and Regression Trees (1984); a few nats over all
+        pairs are no evidence either.
+        """
+        best = min(scores.values(), key=np.mean)
+        few = few_nats(self.validation)
+        good = [
+            k
+            for k, score in scores.items()
+            if score.mean() - best.mean() <= max(few, standard_error(score - best))
+        ]
+        return min(good, key=lambda k: self.model.pair(k).size)
 
     def _path_nll(self, pair: Coefficients) -> np.ndarray:
         return -by_path(self.log_probs(pair, self.validation), self.validation.path)

@@ -56,7 +56,7 @@ class Ensemble:
         centre, members = self.parameters
         out = {}
         for name, value in centre.items():
-            if not all(name in m for m in members):  # of a diffusion that members do not have
+            if not all(name in m for m in members):  # of a diffusion that some do not have
                 continue
             spread = torch.stack([m[name] for m in members]).std(0) * self._quantile(level)
             out[name] = (value - spread, value + spread)

@@ -120,13 +120,14 @@ class SDEModel(nn.Module):
 
     Of each diffusion there are as many pairs of coefficients as ridges to fit with. `chosen` is
     which pair was chosen, `likelihood` which transition likelihood, both counted from 0 and -1
-    before the choice; `components` is the size of the
-    density, 0 before the choice.
+    before the choice; `kinds` which diffusion each member has, -1 before it has begun;
+    `components` is the size of the density, 0 before the choice.
     """
 
     chosen: Tensor
     likelihood: Tensor
     components: Tensor
+    kinds: Tensor
     noisy: Tensor
 
     def __init__(
@@ -148,11 +149,12 @@ class SDEModel(nn.Module):
             Coefficients(place, drift, D, observation) for D in diffusions for _ in range(ridges)
         )
         self.densities = nn.ModuleDict({str(k): GaussianMixture(place.dim, k) for k in candidates})
-        # With the first diffusion, the most general: what a smaller one leaves out, and the choice
-        # between them, would not show in its own spread.
+        # Each with a diffusion of its own choice: the choice is uncertain too.
         self.members = nn.ModuleList(
-            Coefficients(place, drift, diffusions[0], observation) for _ in range(members)
+            nn.ModuleList(Coefficients(place, drift, D, observation) for D in diffusions)
+            for _ in range(members)
         )
+        self.register_buffer("kinds", torch.full((members,), -1, dtype=torch.long))
         none = torch.full((), -1, dtype=torch.long)
         self.register_buffer("chosen", none.clone())
         self.register_buffer("likelihood", none.clone())
@@ -170,13 +172,13 @@ class SDEModel(nn.Module):
         return self.pair(max(0, int(self.chosen)))
 
     def member(self, k: int) -> Coefficients:
-        """A member of the ensemble."""
-        return _coefficients(self.members, k)
+        """A member of the ensemble, with the diffusion that it has chosen."""
+        return _coefficients(self.members[k], int(self.kinds[k]))
 
     @property
-    def general(self) -> Coefficients:
-        """The first diffusion, fitted with the ridge that was chosen: what members start from."""
-        return self.pair(max(0, int(self.chosen)) % self.ridges)
+    def begun(self) -> int:
+        """How many members have been given a start."""
+        return int((self.kinds >= 0).sum())
 
     @property
     def drift(self) -> Field:
@@ -341,7 +343,7 @@ class LearnedSDE:
                 (model.noise.sd * place.units.scale).detach(), torch.tensor(place.positive)
             )
         )
-        members = [pair for k in range(len(model.members)) if (pair := model.member(k)).begun]
+        members = [model.member(k) for k in range(model.begun)]
         self.ensemble = (
             Ensemble(
                 self.sde,
