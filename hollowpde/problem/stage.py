@@ -152,3 +152,18 @@ class Stage:
     optimiser: Adam | LBFGS
     stop: EarlyStop = EarlyStop()
     tie: float = 0.0
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Stages that do not depend on each other, trained in several processes where they can be.
+
+    They can if they are picklable: no lambdas, nor modules of a file that was run as a script.
+
+    Arguments:
+        stages: each with parameters of its own.
+        processes: how many at a time; with 1 the stages are run one after another.
+    """
+
+    stages: Sequence[Stage]
+    processes: int

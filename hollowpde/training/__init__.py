@@ -3,7 +3,8 @@
 from hollowpde.training.history import Row, loss_charts
 from hollowpde.training.progress import Progress
 from hollowpde.training.run import FILES, RunDirectory, environment
-from hollowpde.training.trainer import State, Trainer
+from hollowpde.training.running import State
+from hollowpde.training.trainer import Trainer
 
 __all__ = [
     "FILES",

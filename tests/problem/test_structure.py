@@ -5,6 +5,7 @@ import math
 import os
 import signal
 
+import pandas as pd
 import pytest
 import torch
 import torchsde
@@ -16,7 +17,7 @@ from hollowpde.likelihoods import EulerMaruyama, LocalLinearization, MixtureClos
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.bootstrap import resampled
 from hollowpde.problem.sde.choice import compare, ladder
-from hollowpde.training import trainer
+from hollowpde.training import Progress, running
 
 NO_DENSITY = ("density.components=1", "density.optimiser.steps=5", "density.refine.steps=0")
 SHORT = (
@@ -344,14 +345,14 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at):
         "uncertainty.whole.steps=4",
     ]  # fmt: skip
     whole = hp.fit(problem, tmp_path / "whole", overrides=settings)
-    advance = trainer._Running.advance
+    advance = running.Running.advance
 
     def stop(self):
         if self.stage.name.startswith(stop_at) and self.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return advance(self)
 
-    monkeypatch.setattr(trainer._Running, "advance", stop)
+    monkeypatch.setattr(running.Running, "advance", stop)
     with pytest.raises(KeyboardInterrupt):
         hp.fit(problem, tmp_path / "run", overrides=settings)
     monkeypatch.undo()
@@ -361,3 +362,49 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at):
             assert run.metrics[key] == value, key
     x = torch.linspace(0, 2, 5).unsqueeze(-1)
     assert torch.equal(run.ensemble.drift(0.0, x)[0], whole.ensemble.drift(0.0, x)[0])
+
+
+def test_members_in_processes_of_their_own(tmp_path, monkeypatch):
+    problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=60), truth=OU)
+    settings = [
+        *NO_DENSITY, "transition.first.steps=30", "transition.whole.steps=2",
+        "uncertainty.members=3", "uncertainty.whole.steps=3",
+    ]  # fmt: skip
+    alone = hp.fit(problem, tmp_path / "alone", overrides=settings)
+    settings.append("uncertainty.processes=2")
+    say = Progress.say
+
+    def interrupt(self, sentence):
+        say(self, sentence)
+        if sentence.startswith("member 1"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "say", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        hp.fit(problem, tmp_path / "run", overrides=settings)
+    monkeypatch.undo()
+    run = hp.fit(problem, tmp_path / "run", resume=True)
+    for key, value in alone.metrics.items():
+        if key != "seconds":
+            assert run.metrics[key] == value, key
+    x = torch.linspace(0, 2, 5).unsqueeze(-1)
+    assert torch.equal(run.ensemble.drift(0.0, x)[0], alone.ensemble.drift(0.0, x)[0])
+    log = (run.path / "log.txt").read_text()
+    for k in (1, 2, 3):
+        assert log.count(f"member {k} of 3: done") == 1
+    stages = [set(pd.read_csv(r.path / "history.csv")["stage"]) for r in (run, alone)]
+    assert stages[0] == stages[1]
+
+
+def test_what_cannot_be_sent_to_a_process_is_fitted_here(tmp_path):
+    problem = hp.SDEProblem(
+        name="ou", data=paths(OU, [0.0], n=60), diffusion=hp.Constant(),
+        drift=hp.Known(lambda t, y: 1.5 * (2.0 - y)),
+    )  # fmt: skip
+    run = hp.fit(problem, tmp_path / "run", overrides=[
+        *NO_DENSITY, "transition.first.steps=30", "transition.whole.steps=2",
+        "uncertainty.members=2", "uncertainty.whole.steps=3", "uncertainty.processes=2",
+    ])  # fmt: skip
+    assert len(run.ensemble) == 2
+    log = (run.path / "log.txt").read_text()
+    assert "one process only" in log and "no lambdas" in log

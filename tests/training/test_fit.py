@@ -124,16 +124,16 @@ def test_same_seed_same_result(quick_run, tmp_path):
 )
 def test_interrupted_and_resumed_equals_uninterrupted(quick_run, tmp_path, monkeypatch, stop_at):
     problem, source = find_problem(OU)
-    from hollowpde.training import trainer
+    from hollowpde.training import running
 
-    advance = trainer._Running.advance
+    advance = running.Running.advance
 
     def stop(self):
         if self.stage.name == stop_at and self.step == 25:
             os.kill(os.getpid(), signal.SIGINT)
         return advance(self)
 
-    monkeypatch.setattr(trainer._Running, "advance", stop)
+    monkeypatch.setattr(running.Running, "advance", stop)
     with pytest.raises(KeyboardInterrupt):
         hp.fit(problem, tmp_path / "run", overrides=QUICK, seed=1, source=source)
     monkeypatch.undo()
@@ -194,12 +194,12 @@ def test_resume_refuses_other_data_and_another_file(quick_run, tmp_path):
 
 def test_resume_before_the_first_step(quick_run, tmp_path, monkeypatch):
     problem, source = find_problem(OU)
-    from hollowpde.training import trainer
+    from hollowpde.training import running
 
     def fail(self):
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(trainer._Running, "advance", fail)
+    monkeypatch.setattr(running.Running, "advance", fail)
     with pytest.raises(RuntimeError, match="power cut"):
         hp.fit(problem, tmp_path / "run", overrides=QUICK, seed=1, source=source)
     monkeypatch.undo()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
 from hollowpde.problem.sde.coefficient_fit import CoefficientFit
 from hollowpde.problem.sde.rows import mean_over
-from hollowpde.problem.stage import LBFGS, Adam, Stage, derived_seed
+from hollowpde.problem.stage import LBFGS, Adam, SideBySide, Stage, derived_seed
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class Bootstrap:
 
     Arguments:
         members: how many; 0 leaves it out, 16 give sensible bands.
+        processes: in how many processes at a time. A script that asks for more than one must
+            have its code under `if __name__ == "__main__":`, as all that start processes.
         whole: of each, where there are few enough pairs to take all at once.
         optimiser: of each, where there are more.
 
@@ -40,12 +43,15 @@ class Bootstrap:
     """
 
     members: int = 0
+    processes: int = 1
     whole: LBFGS = LBFGS(steps=8)
     optimiser: Adam = Adam(steps=800, lr=5e-3)
 
     def __post_init__(self) -> None:
         if self.members < 0 or self.members == 1:
             raise InputError(f"members must be 0, or at least 2, but is {self.members}.")
+        if self.processes < 1:
+            raise InputError(f"processes must be at least 1, but is {self.processes}.")
 
 
 class EnsembleFit:
@@ -54,36 +60,41 @@ class EnsembleFit:
     def __init__(self, setting: Bootstrap, fit: CoefficientFit, seed: int) -> None:
         self.setting, self.fit, self.seed = setting, fit, seed
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self) -> Iterator[Stage | SideBySide]:
         model, setting = self.fit.model, self.setting
+        if not setting.members:
+            return
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "choices"))
-        choices = self.fit.chosen_anew(generator, setting.members) if setting.members else []
-        for k, choice in enumerate(choices):
-            if k == model.begun:
-                model.kinds[k] = choice // model.ridges
-                model.member(k).load_state_dict(model.pair(choice).state_dict())
-            stage = self._stage(k)
-            if k == 0:
-                self._announce(stage)
-            yield stage
+        choices = self.fit.chosen_anew(generator, setting.members)
+        for k in range(model.begun, setting.members):
+            model.kinds[k] = choices[k] // model.ridges
+            model.member(k).load_state_dict(model.pair(choices[k]).state_dict())
+        stages = [self._stage(k) for k in range(setting.members)]
+        self._announce(stages[0])
+        yield SideBySide(stages, setting.processes)
 
     def _stage(self, k: int) -> Stage:
-        fit, pair = self.fit, self.fit.model.member(k)
-        likelihood, chosen = fit.likelihood, int(fit.model.chosen)
+        fit = self.fit
         rows = resampled(fit.train, derived_seed(self.seed, f"bootstrap {k}"))
         return Stage(
             name=f"member {k + 1} of {self.setting.members}",
-            module=pair,
+            module=fit.model.member(k),
             batches=fit.batches(rows),
-            losses=lambda batch, progress: fit.losses(chosen, pair, likelihood, batch),
-            validate=lambda: mean_over(
-                lambda part: fit.nll(pair, likelihood, part), fit.validation
-            ),
+            losses=partial(self._losses, k),
+            validate=partial(self._validate, k),
             # The last weights, whatever they validate to: the best of all would favour the start.
             tie=math.inf,
             optimiser=self.setting.whole if fit.whole else self.setting.optimiser,
             stop=fit.setting.stop,
         )
+
+    def _losses(self, k: int, batch: Pairs | Windows, progress: float) -> Mapping[str, Tensor]:
+        fit = self.fit
+        return fit.losses(int(fit.model.chosen), fit.model.member(k), fit.likelihood, batch)
+
+    def _validate(self, k: int) -> float:
+        fit, pair = self.fit, self.fit.model.member(k)
+        return mean_over(lambda part: fit.nll(pair, fit.likelihood, part), fit.validation)
 
     def _announce(self, stage: Stage) -> None:
         """Say what it will cost, by the time of a few steps that change nothing."""
@@ -98,14 +109,15 @@ class EnsembleFit:
                 allow_unused=True,
             )
         each = (time.perf_counter() - start) / _TRIAL_STEPS
-        members = self.setting.members
+        members, processes = self.setting.members, self.setting.processes
         if isinstance(stage.optimiser, LBFGS):
             steps = stage.optimiser.steps * (stage.optimiser.iterations + 1)
         else:
             steps = stage.optimiser.steps
         log.info(
-            "uncertainty: %d members of %d steps each, about %.0f s",
+            "uncertainty: %d members of %d steps each, about %.0f s%s",
             members, steps, each * members * steps,
+            f" in all, in {processes} processes" if processes > 1 else "",
         )  # fmt: skip
 
 

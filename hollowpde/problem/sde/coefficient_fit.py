@@ -18,6 +18,7 @@ from hollowpde.likelihoods import EulerMaruyama, Filtered, MomentClosure, Transi
 from hollowpde.problem.sde.choice import Ladder, compare, ladder
 from hollowpde.problem.sde.model import Coefficients, SDEModel
 from hollowpde.problem.sde.rows import (
+    always,
     batches,
     by_path,
     each,
@@ -230,8 +231,7 @@ class CoefficientFit:
         """All pairs, if there are few, or batches of them; `among` are rows, as they count."""
         if not self.whole:
             return self._in_batches(self.setting.late_batch, among)
-        rows = self.train if among is None else take(self.train, among)
-        return lambda generator, progress: rows
+        return always(self.train if among is None else take(self.train, among))
 
     def _in_batches(self, late: int, among: Tensor | None = None) -> Batches:
         """Batches of so many transitions, of which a window has several."""

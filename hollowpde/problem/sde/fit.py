@@ -31,7 +31,7 @@ from hollowpde.problem.sde.metrics import (
 )
 from hollowpde.problem.sde.model import LearnedSDE, SDEModel
 from hollowpde.problem.sde.rows import batches, each, mean_over, thinned, transitions
-from hollowpde.problem.stage import Stage
+from hollowpde.problem.stage import SideBySide, Stage
 
 if TYPE_CHECKING:
     from hollowpde.problem.sde.problem import SDEProblem
@@ -88,7 +88,7 @@ class SDEFit(Fit):
         """Held-out paths, and paths of the fitted SDE from the same starts; once it is fitted."""
         return resimulate_seen(self.learned, self.split.test, self.compute.seed)
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self) -> Iterator[Stage | SideBySide]:
         yield from self.coefficients.stages()
         yield from self.mixture.stages()
         if self.problem.joint.optimiser.steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -27,14 +28,30 @@ def batches(
     the rows to draw from, repeated as often as they count; all of them by default.
     """
     n = len(rows.t) if among is None else len(among)
-    late_size = max(size, min(late_size, n // 4))
+    return partial(_drawn, rows, size, max(size, min(late_size, n // 4)), among)
 
-    def draw(generator: torch.Generator, progress: float) -> Rows:
-        wanted = size if progress < 2 / 3 else late_size
-        index = torch.randint(n, (min(wanted, n),), generator=generator).to(rows.t.device)
-        return take(rows, index if among is None else among[index])
 
-    return draw
+def _drawn(
+    rows: Rows,
+    size: int,
+    late_size: int,
+    among: Tensor | None,
+    generator: torch.Generator,
+    progress: float,
+) -> Rows:
+    n = len(rows.t) if among is None else len(among)
+    wanted = size if progress < 2 / 3 else late_size
+    index = torch.randint(n, (min(wanted, n),), generator=generator).to(rows.t.device)
+    return take(rows, index if among is None else among[index])
+
+
+def always(rows: Rows) -> Callable[[torch.Generator, float], Rows]:
+    """The same rows in every step."""
+    return partial(_same, rows)
+
+
+def _same(rows: Rows, generator: torch.Generator, progress: float) -> Rows:
+    return rows
 
 
 def take(rows: Rows, index: Tensor | slice) -> Rows:
