@@ -93,6 +93,8 @@ def test_the_users_own_parameters_are_found_and_named(tmp_path):
     assert module.speed.item() == 1.0
     low, high = run.ensemble.intervals()["drift.speed"]
     assert (low.item(), high.item()) == (m["drift.speed_low"], m["drift.speed_high"])
+    page = (run.path / "report.html").read_text()
+    assert "with 90 % intervals from the ensemble" in page and "drift.speed" in page
     again = hp.load(run.path, problem=problem)
     assert torch.equal(
         again.learned.parameters["drift.speed"], run.learned.parameters["drift.speed"]

@@ -24,8 +24,9 @@ from hollowpde.problem.panel import (
     Points,
     Role,
     Surface,
+    Table,
 )
-from hollowpde.problem.sde.metrics import truth_at
+from hollowpde.problem.sde.metrics import parameter_metrics, truth_at
 from hollowpde.residuals import fokker_planck
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def panels(fit: SDEFit) -> list[Panel]:
     if fit.split.train.dim == 2:
         out.append(_flow(fit))
     out += [chart for j in shown for chart in _coefficients(fit, j)]
+    if fit.learned.parameters:
+        out.append(_parameters(fit))
     out.append(_residual(fit))
     out += [_resimulated(fit, j) for j in shown]
     return out
@@ -178,6 +181,25 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         Axes(name, symbol, (low, high)),
         [Bars("where the data lie", Role.DATA, edges, support, base=low_y), *bands, *lines],
     )
+
+
+def _parameters(fit: SDEFit) -> Table:
+    """The user's own parameters, and the noise of the observations where it was fitted."""
+    figures = parameter_metrics(fit.learned)
+    names = [name for name in figures if not name.endswith(("_low", "_high"))]
+    intervals = any(f"{name}_low" in figures for name in names)
+    caption = "The fitted parameters" + (
+        ", with 90 % intervals from the ensemble." if intervals else
+        ". With uncertainty.members=16 they get 90 % intervals."
+    )  # fmt: skip
+    rows = [
+        [name, *(figures.get(f"{name}{end}", "") for end in ("", "_low", "_high"))]
+        for name in names
+    ]
+    columns = ["parameter", "estimate", "from", "to"]
+    if not intervals:
+        columns, rows = columns[:2], [row[:2] for row in rows]
+    return Table("Parameters", caption, columns, rows)
 
 
 def _residual(fit: SDEFit) -> Chart:
