@@ -24,10 +24,15 @@ def start(paths: int, generator: torch.Generator) -> Tensor:
 
 truth = Ring(noise_type="diagonal")
 
+# In many dimensions the cheapest transformer: the time of a step hardly grows with them.
+light = hp.Linear(plus=hp.Hollow(hp.MaskedMLP(hidden=(32, 32), features=6), hp.AffineGate()))
+
 hp.register(
     hp.SDEProblem(
         name="ou_50d",
         truth=truth,
+        drift=light,
+        diffusion=(light, hp.Linear(), hp.Constant()),
         data=hp.Simulated(truth, start, times=torch.linspace(0, 2, 21), paths=1000),
     )
 )

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from hollowpde.data.simulate import SDE, Integrator, Simulated, check_sde, simulate
+from hollowpde.data.simulate import SDE, Integrator, Logarithms, Simulated, check_sde, simulate
 from hollowpde.data.standardise import Points, Standardisation
 from hollowpde.data.table import Table
 from hollowpde.data.trajectories import Pairs, Split, Trajectories
@@ -19,6 +19,7 @@ __all__ = [
     "SDE",
     "Data",
     "Integrator",
+    "Logarithms",
     "Pairs",
     "Points",
     "Simulated",

@@ -133,6 +133,27 @@ def simulate(
     return Trajectories.from_dense(times, torch.stack(observed, dim=1))
 
 
+@dataclass(frozen=True, eq=False)
+class Logarithms:
+    """The SDE of the logarithms of some coordinates, in which those stay positive.
+
+    An SDE that has one as its attribute `logarithms` is simulated by it.
+
+    Arguments:
+        sde: of the logarithms, in the torchsde protocol.
+        positive: of which coordinates, `(d,)`.
+    """
+
+    sde: SDE
+    positive: Tensor
+
+    def of(self, y: Tensor) -> Tensor:
+        return torch.where(self.positive, y.log(), y)
+
+    def undone(self, z: Tensor) -> Tensor:
+        return torch.where(self.positive, z.exp(), z)
+
+
 class Integrator:
     """Carries a batch of paths of an SDE from one time to the next, by torchsde.
 
@@ -158,7 +179,9 @@ class Integrator:
         longest: float,
         method: str,
     ) -> None:
-        self.sde, self.longest, self.method = _InDtype(sde, like.dtype), longest, method
+        self.logarithms: Logarithms | None = getattr(sde, "logarithms", None)
+        inner = sde if self.logarithms is None else self.logarithms.sde
+        self.sde, self.longest, self.method = _InDtype(inner, like.dtype), longest, method
         # Times in double precision, whatever the paths are in: rounded to single, a step ends
         # just short of its interval and leaves a sliver, for which torchsde refines its tree of
         # noise to no end.
@@ -179,11 +202,13 @@ class Integrator:
         # A step a rounding error too long, so that no sliver is left at the end of the interval.
         dt = (stop - start) / steps * (1 + 1e-6)
         times = torch.tensor([start, stop], dtype=torch.float64, device=y.device)
+        if self.logarithms is not None:
+            y = self.logarithms.of(y)
         try:
             paths = torchsde.sdeint(self.sde, y, times, bm=self.noise, method=self.method, dt=dt)
         except ValueError as error:
             raise InputError(f"torchsde refuses: {error}") from error
-        return paths[-1]
+        return paths[-1] if self.logarithms is None else self.logarithms.undone(paths[-1])
 
 
 class _InDtype:

@@ -157,6 +157,11 @@ def test_positive_data(tmp_path):
     marginal = run.density.marginal_log_prob(0.5, grid).exp()[:, 0]
     torch.testing.assert_close(marginal, p)
     assert (run.density.sample(0.5, 100) > 0).all()
+    # Steps that would carry a path below zero if taken in x itself.
+    start, times = torch.tensor([0.5]), torch.arange(3) * 20.0
+    far = hp.simulate(run.sde, start, times, 500, step=10.0)
+    assert (far.x > 0).all()
+    assert far.x[far.t == 40].log().std().item() == pytest.approx(0.4 * math.sqrt(40), rel=0.2)
     # The likelihood of transitions is that of x, not of log x: against the exact one.
     exact, data = 0.0, problem.begin(Compute()).split.test.pairs()
     mean, sd = 0.22 * 0.1, 0.4 * math.sqrt(0.1)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hollowpde.data import Pairs, Standardisation
+from hollowpde.data import Logarithms, Pairs, Standardisation
 from hollowpde.densities import Density, FromLogDensity, GaussianMixture
 from hollowpde.nets import ConstantField, FromFunction, FromLogDiffusion, FromLogDrift, LinearField
 from hollowpde.nets.wrappers import Scaled
@@ -302,15 +302,18 @@ class PositiveDensity(FromLogDensity):
 class FittedSDE(nn.Module):
     """The fitted SDE `dX = f dt + g dW` in the torchsde protocol; t a scalar or batched.
 
-    `drift` and `diffusion` (D = g^2) are fields, with exact derivatives.
+    `drift` and `diffusion` (D = g^2) are fields, with exact derivatives. Where data are positive,
+    `logarithms` is what to simulate, so that paths stay positive.
     """
 
     noise_type = "diagonal"
     sde_type = "ito"
 
-    def __init__(self, drift: Field, diffusion: Field) -> None:
+    def __init__(
+        self, drift: Field, diffusion: Field, logarithms: Logarithms | None = None
+    ) -> None:
         super().__init__()
-        self.drift, self.diffusion = drift, diffusion
+        self.drift, self.diffusion, self.logarithms = drift, diffusion, logarithms
 
     def f(self, t: Tensor | float, y: Tensor) -> Tensor:
         """The drift, in the shape of y `(..., d)`."""
@@ -358,10 +361,12 @@ class LearnedSDE:
 def _fitted(pair: Coefficients, place: Place) -> FittedSDE:
     drift: Field = PhysicalField(pair.drift, place.units, power=1)
     diffusion: Field = PhysicalField(pair.diffusion, place.units, power=2)
-    if any(place.positive):
-        drift = FromLogDrift(drift, diffusion, place.positive)
-        diffusion = FromLogDiffusion(diffusion, place.positive)
-    return FittedSDE(drift, diffusion)
+    if not any(place.positive):
+        return FittedSDE(drift, diffusion)
+    logarithms = Logarithms(FittedSDE(drift, diffusion), torch.tensor(place.positive))
+    drift = FromLogDrift(drift, diffusion, place.positive)
+    diffusion = FromLogDiffusion(diffusion, place.positive)
+    return FittedSDE(drift, diffusion, logarithms)
 
 
 def named_parameters(pair: Coefficients, place: Place) -> dict[str, Tensor]:
