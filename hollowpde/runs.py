@@ -243,7 +243,10 @@ def write_report(
     write_page(
         directory / "report.html",
         title=problem.name,
-        subtitle="  ·  ".join(problem.summary().values()),
+        subtitle="  ·  ".join(
+            value if key == "kind" else f"{key}: {value}"
+            for key, value in problem.summary().items()
+        ),
         panels=panels,
         headlines=begun.headlines(metrics),
         facts={

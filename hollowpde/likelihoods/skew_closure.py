@@ -57,7 +57,7 @@ class SkewClosure(Closure[Skewed]):
         self, drift: Field, diffusion: Field, t: Tensor, law: Skewed, step: Tensor
     ) -> Skewed:
         at, shares = gauss_legendre(self.nodes)
-        now, slope = 0.0, None
+        now = 0.0
         D = _mean(diffusion, t, *law.points())
         for node, share in zip(at, shares, strict=True):
             law, _ = _carried(drift, t + now * step, law, (node - now) * step)

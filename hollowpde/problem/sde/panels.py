@@ -169,8 +169,10 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
         ends = (ensemble.drift, ensemble.diffusion)[k](t, points_x)
         lower, upper = (_np(end[:, 0]) for end in ends)
         bands.append(Band("90 % band", Role.FIT, grid, lower, upper))
-    low_y = min(0.0, *(float(line.y.min()) for line in lines))
-    high_y = max(0.0, *(float(line.y.max()) for line in lines))
+    low_y = min(0.0, *(float(y.min()) for y in (*(u.y for u in lines), *(b.lower for b in bands))))
+    high_y = max(
+        0.0, *(float(y.max()) for y in (*(u.y for u in lines), *(b.upper for b in bands)))
+    )
     heights, edges = np.histogram(_np(data.x[:, 0]), bins=60, range=(low, high))
     # The histogram stands on the bottom of the picture, a quarter of it high.
     support = heights / heights.max() * (high_y - low_y) / 4
