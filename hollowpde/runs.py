@@ -31,7 +31,8 @@ from hollowpde.training import (
 
 if TYPE_CHECKING:
     from hollowpde.problem.sde.ensemble import Ensemble
-    from hollowpde.problem.sde.model import FittedSDE, PhysicalDensity
+    from hollowpde.problem.sde.learned import FittedSDE
+    from hollowpde.problem.sde.physical_density import PhysicalDensity
 
 # Where runs go by default, below the current directory.
 _RESULTS = Path("results")

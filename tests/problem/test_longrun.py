@@ -10,6 +10,7 @@ from scipy.integrate import cumulative_trapezoid, quad
 from scipy.stats import gamma, norm
 
 import hollowpde as hp
+from hollowpde.problem.sde.learned import FittedSDE
 from hollowpde.problem.sde.longrun import (
     effective_potential,
     forecast,
@@ -25,7 +26,6 @@ from hollowpde.problem.sde.longrun.panels import (
     potential_chart,
     stationary_charts,
 )
-from hollowpde.problem.sde.model import FittedSDE
 from hollowpde.report.checks import check
 
 

@@ -23,7 +23,8 @@ from hollowpde.problem.sde.metrics import (
     resimulate,
     truth_at,
 )
-from hollowpde.problem.sde.model import PhysicalDensity, PhysicalField
+from hollowpde.problem.sde.physical_density import PhysicalDensity
+from hollowpde.problem.sde.units import PhysicalField
 from tests.quick import QUICK
 
 

@@ -17,7 +17,7 @@ from hollowpde.likelihoods import EulerMaruyama, LocalLinearization, MixtureClos
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.bootstrap import resampled
 from hollowpde.problem.sde.choice import compare, ladder
-from hollowpde.problem.sde.model import FittedSDE
+from hollowpde.problem.sde.learned import FittedSDE
 from hollowpde.training import Progress, running
 
 NO_DENSITY = ("density.components=1", "density.optimiser.steps=5", "density.refine.steps=0")

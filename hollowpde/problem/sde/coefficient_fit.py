@@ -16,7 +16,8 @@ from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
 from hollowpde.likelihoods import EulerMaruyama, Filtered, MomentClosure, TransitionLikelihood
 from hollowpde.problem.sde.choice import Ladder, compare, ladder
-from hollowpde.problem.sde.model import Coefficients, SDEModel
+from hollowpde.problem.sde.coefficients import Coefficients
+from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import (
     always,
     batches,

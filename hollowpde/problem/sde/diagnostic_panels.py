@@ -51,7 +51,7 @@ from hollowpde.problem.sde.metrics import Resimulated
 from hollowpde.problem.stage import derived_seed
 
 if TYPE_CHECKING:
-    from hollowpde.problem.sde.model import FittedSDE
+    from hollowpde.problem.sde.learned import FittedSDE
 
 # More coordinates than this are not drawn one by one.
 _SHOWN = 4

@@ -13,7 +13,7 @@ from hollowpde.errors import InputError
 from hollowpde.operators.field import Field
 
 if TYPE_CHECKING:
-    from hollowpde.problem.sde.model import FittedSDE
+    from hollowpde.problem.sde.learned import FittedSDE
 
 
 class Ensemble:

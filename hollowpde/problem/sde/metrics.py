@@ -13,7 +13,7 @@ from hollowpde.errors import InputError
 from hollowpde.operators.dimwise import time_derivative
 from hollowpde.problem.base import Metrics
 from hollowpde.problem.sde.ensemble import Ensemble
-from hollowpde.problem.sde.model import LearnedSDE
+from hollowpde.problem.sde.learned import LearnedSDE
 from hollowpde.problem.stage import derived_seed
 from hollowpde.residuals import fokker_planck
 

@@ -18,7 +18,8 @@ from hollowpde.problem.sde.coefficient_fit import TransitionFit
 from hollowpde.problem.sde.density_fit import DensityFit
 from hollowpde.problem.sde.fit import SDEFit
 from hollowpde.problem.sde.forms import Form, NetworkSpec, Place, as_form
-from hollowpde.problem.sde.model import LearnedSDE, SDEModel
+from hollowpde.problem.sde.learned import LearnedSDE
+from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.observation import ObservationNoise
 from hollowpde.problem.stage import Adam, EarlyStop
 
