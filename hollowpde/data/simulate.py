@@ -106,6 +106,9 @@ def simulate(
     generator = torch.Generator().manual_seed(seed)
     y = _starts(x0, paths, generator)
     times = times.to(torch.float64)
+    logarithms: Logarithms | None = getattr(sde, "logarithms", None)
+    if logarithms is not None and (y[:, logarithms.positive] <= 0).any():
+        raise InputError("x0 must be positive in the coordinates that the SDE keeps positive.")
     check_sde(sde, times[0].to(y.dtype), y)
     gaps = times.diff()
     longest = float(gaps.min()) / _STEPS_PER_INTERVAL if step is None else step
@@ -148,10 +151,10 @@ class Logarithms:
     positive: Tensor
 
     def of(self, y: Tensor) -> Tensor:
-        return torch.where(self.positive, y.log(), y)
+        return torch.where(self.positive.to(y.device), y.log(), y)
 
     def undone(self, z: Tensor) -> Tensor:
-        return torch.where(self.positive, z.exp(), z)
+        return torch.where(self.positive.to(z.device), z.exp(), z)
 
 
 class Integrator:

@@ -1,6 +1,7 @@
 """Transition likelihoods of stochastic differential equations."""
 
 from hollowpde.likelihoods.base import TransitionLikelihood
+from hollowpde.likelihoods.closure import Closure
 from hollowpde.likelihoods.diagonal_closure import DiagonalClosure
 from hollowpde.likelihoods.euler_maruyama import EulerMaruyama
 from hollowpde.likelihoods.filtered import Filtered
@@ -11,6 +12,7 @@ from hollowpde.likelihoods.skew_closure import SkewClosure
 from hollowpde.likelihoods.transition import DiagonalNormal, Mixture, NormalMixture, Transition
 
 __all__ = [
+    "Closure",
     "DiagonalClosure",
     "DiagonalNormal",
     "EulerMaruyama",

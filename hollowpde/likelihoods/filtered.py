@@ -12,6 +12,9 @@ from hollowpde.likelihoods.moment_closure import Gaussian, MomentClosure
 from hollowpde.likelihoods.transition import NormalMixture
 from hollowpde.operators.field import Field
 
+# Of the variance of a coordinate, the least that is not noise.
+_LEAST_KNOWN = 1e-3
+
 
 @dataclass(frozen=True)
 class Filtered:
@@ -23,8 +26,8 @@ class Filtered:
     $$ y \sim N(m, S), \quad S = P + R, \qquad
        m' = m + P S^{-1} (y - m), \quad P' = P - P S^{-1} P $$
 
-    A window starts from N(y, R) about its first observation, as if nothing were known before it:
-    hence the lead-in.
+    Coordinates are standardised: before a window the state is taken for N(0, 1 - R), whatever was
+    seen earlier. The lead-in makes up for some of that.
 
     Arguments:
         closure: carries the state.
@@ -58,8 +61,10 @@ class Filtered:
         self, drift: Field, diffusion: Field, noise: Tensor, rows: Windows
     ) -> list[NormalMixture]:
         """What each observation of the windows is expected to be, given those before it."""
-        factor = noise.sqrt().diag_embed().expand(*rows.x.shape, -1)
-        state, out = Gaussian(rows.x, factor), []
+        # N(0, 1 - R) corrected by the first observation.
+        known = (1 - noise).clamp(min=_LEAST_KNOWN)
+        factor = (known * noise).sqrt().diag_embed().expand(*rows.x.shape, -1)
+        state, out = Gaussian(known * rows.x, factor), []
         one = torch.ones(1, dtype=rows.x.dtype, device=rows.x.device)
         for k in range(rows.step.shape[1]):
             state = self.closure.carry(drift, diffusion, rows.t[:, k], state, rows.step[:, k])

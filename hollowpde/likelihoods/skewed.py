@@ -33,9 +33,15 @@ class Skewed:
 
     @property
     def skewness(self) -> Tensor:
-        assert self.variance is not None and self.third is not None
-        skew = self.third / self.variance.pow(1.5)
+        assert self.third is not None
+        skew = self.third / self._positive.pow(1.5)
         return skew.clamp(-_MOST_SKEW, _MOST_SKEW)
+
+    @property
+    def _positive(self) -> Tensor:
+        """The variance; 1 where it is zero, so that roots have a gradient."""
+        assert self.variance is not None
+        return torch.where(self.variance == 0, 1.0, self.variance)
 
     def points(self) -> tuple[Tensor, Tensor]:
         r"""Three points `(3, ..., 1)` and their weights, with these moments.
@@ -51,7 +57,7 @@ class Skewed:
         root = (3 + 0.75 * skew.square()).sqrt()
         up, down = 0.5 * skew + root, 0.5 * skew - root
         above, below = 0.5 / (up * root), -0.5 / (down * root)
-        scale = self.variance.sqrt()
+        scale = torch.where(self.variance == 0, 0.0, self._positive.sqrt())
         return (
             self.mean + scale * torch.stack([torch.zeros_like(up), up, down]),
             torch.stack([1 - above - below, above, below]),

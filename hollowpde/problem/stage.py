@@ -158,7 +158,7 @@ class Stage:
 class SideBySide:
     """Stages that do not depend on each other, trained in several processes where they can be.
 
-    They can if they are picklable: no lambdas, nor modules of a file that was run as a script.
+    They can if they are picklable: no lambdas, nor functions of a file that cannot be imported.
 
     Arguments:
         stages: each with parameters of its own.

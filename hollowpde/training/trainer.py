@@ -108,7 +108,7 @@ class Trainer:
     ) -> None:
         start = time.monotonic()
         with closing(run_elsewhere(stages, self.seed, processes, interrupted.is_set)) as outcomes:
-            for stage, outcome in zip(stages, outcomes, strict=False):
+            for stage, outcome in outcomes:
                 stage.module.load_state_dict(outcome.weights)
                 self.steps += outcome.steps
                 self.seconds += time.monotonic() - start

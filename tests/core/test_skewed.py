@@ -8,8 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hollowpde.likelihoods import skewed
+from hollowpde.likelihoods import SkewClosure, skewed
 from hollowpde.likelihoods.skewed import Skewed
+
+from .families import Explicit
 
 skews = st.floats(-1.15, 1.15)
 
@@ -80,3 +82,14 @@ def test_gradients():
         return (*it.normal(x), *it.points(), it.at(x))
 
     torch.autograd.gradcheck(values, (x, *moments))
+
+
+def test_a_start_without_noise_has_no_skewness_and_a_finite_density():
+    drift = Explicit(lambda t, x: 1 - x)
+    diffusion = Explicit(lambda t, x: 0.1 * x.clamp(min=0))
+    x = torch.zeros(2, 1, dtype=torch.float64, requires_grad=True)
+    t, h = torch.zeros(2).double(), torch.full((2,), 0.3).double()
+    value = SkewClosure().log_prob(drift, diffusion, t, x, h, x + 0.2)
+    assert value.isfinite().all()
+    (slope,) = torch.autograd.grad(value.sum(), x)
+    assert slope.isfinite().all()

@@ -11,7 +11,7 @@ from hollowpde.likelihoods import Filtered
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.observation import NoiseLevel, Observation
 from tests.core.families import Explicit
-from tests.problem.test_structure import OU, paths
+from tests.problem.test_structure import OU, SDE, paths
 
 RATE, NOISE, SEEN = 1.3, 0.5, 0.04
 
@@ -49,15 +49,15 @@ def joint(rows):
     """The exact law of the observations of one window, given the first; by covariances."""
     at = torch.cat([torch.zeros(1).double(), rows.step.cumsum(0)])[1:]
     decay = (-RATE * at).exp()
-    mean = rows.x * decay
-    # The state has the variance SEEN about the first observation, and noise on top.
+    mean = (1 - SEEN) * rows.x * decay
+    # Known beforehand to be N(0, 1 - SEEN), the state is near the first observation, and there is
+    # noise on top.
     between = (-RATE * (at[:, None] - at[None]).abs()).exp()
     stationary = NOISE / (2 * RATE)
     earlier = torch.minimum(at[:, None], at[None])
     covariance = stationary * between * (1 - (-2 * RATE * earlier).exp())
-    covariance = (
-        covariance + SEEN * decay[:, None] * decay[None] + SEEN * torch.eye(len(at)).double()
-    )
+    first = (1 - SEEN) * SEEN * decay[:, None] * decay[None]
+    covariance = covariance + first + SEEN * torch.eye(len(at)).double()
     return torch.distributions.MultivariateNormal(mean, covariance)
 
 
@@ -219,7 +219,14 @@ def test_a_fit_sees_through_the_noise(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: hp.ObservationNoise(sd=-1.0), "sd must not be negative, but is -1.0"),
+        (lambda: hp.ObservationNoise(sd=-1.0), "none negative, all finite, but is -1.0"),
+        (lambda: hp.ObservationNoise(sd=math.nan), "none negative, all finite, but is nan"),
+        (lambda: hp.ObservationNoise(sd=()), "sd must be a number, a tuple of numbers or None"),
+        (lambda: hp.ObservationNoise(sd="0.1"), "sd must be a number, a tuple of numbers or None"),
+        (
+            lambda: hp.SDEProblem(name="x", data=noisy(0.1), observation=0.1),
+            "observation must be hp.ObservationNoise",
+        ),
         (lambda: hp.ObservationNoise(sd=(0.1, 0.0)), "sd must be positive in every coordinate"),
         (lambda: hp.ObservationNoise(sd=0.1, window=0), "window must be at least 1"),
     ],
@@ -252,4 +259,24 @@ def test_too_many_dimensions_for_a_filter():
     data = hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(40, 3, 17))
     problem = hp.SDEProblem(name="x", data=data, observation=hp.ObservationNoise(sd=0.1))
     with pytest.raises(hp.UnsupportedError, match="up to 16 dimensions, but there are 17"):
-        list(problem.begin(Compute(0)).stages())
+        problem.begin(Compute(0))
+
+
+def test_much_noise_is_not_taken_for_mean_reversion():
+    # The noise of one observation is ten times what the process moves in a step.
+    speed, noise = 1.5, 0.36
+    data = paths(SDE(lambda y: -speed * y, lambda y: noise**0.5 + 0 * y), [0.0], 151, 100, 0.02)
+    late = data.select(data.t > 1)
+    seen = late.x + 0.27 * torch.randn(late.x.shape, generator=torch.Generator().manual_seed(1))
+    scale = float(seen.std())
+    rows = hp.Trajectories(late.t, seen / scale, late.path).double().pairs()
+    level = torch.tensor([(0.27 / scale) ** 2], dtype=torch.float64)
+
+    def nll(rate):
+        drift = Explicit(lambda t, x: -rate * x)
+        diffusion = Explicit(lambda t, x: torch.full_like(x, noise / scale**2))
+        cut = windows(rows, 6, 2)
+        return -Filtered(hp.MomentClosure(1)).log_prob(drift, diffusion, level, cut).sum()
+
+    best = min(torch.arange(0.5, 5.0, 0.25).tolist(), key=nll)
+    assert best == pytest.approx(speed, abs=0.51)

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import signal
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -12,13 +13,16 @@ import torchsde
 from torch import nn
 
 import hollowpde as hp
-from hollowpde.data import Pairs
+from hollowpde.data import Logarithms, Pairs
 from hollowpde.likelihoods import EulerMaruyama, LocalLinearization, MixtureClosure, MomentClosure
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.bootstrap import resampled
 from hollowpde.problem.sde.choice import compare, ladder
 from hollowpde.problem.sde.learned import FittedSDE
+from hollowpde.problem.sde.rows import always
+from hollowpde.problem.stage import Stage
 from hollowpde.training import Progress, running
+from hollowpde.training.elsewhere import run_elsewhere
 
 NO_DENSITY = ("density.components=1", "density.optimiser.steps=5", "density.refine.steps=0")
 SHORT = (
@@ -170,6 +174,19 @@ def test_positive_data(tmp_path):
     log = torch.distributions.LogNormal(data.x[:, 0].log() + mean, sd)
     exact = -log.log_prob(data.x_next[:, 0]).mean().item()
     assert run.metrics["transition_nll"] == pytest.approx(exact, abs=0.1)
+
+
+def test_exit_times_of_positive_data_are_simulated_in_logarithms():
+    # d log X = X / X dt - 1/2 dt + dW: the mean time from 1 to 3 is 2 log 3.
+    log = FittedSDE(lambda t, y: 0.5 + 0 * y, lambda t, y: 1 + 0 * y)
+    gbm = FittedSDE(lambda t, y: y, lambda t, y: y.square(), Logarithms(log, torch.tensor([True])))
+    for low in (0.0, -math.inf):
+        time = hp.simulate_exit_time(
+            gbm, torch.ones(1), low, 3.0, step=0.1, horizon=100.0, paths=4000
+        )
+        assert time.mean == pytest.approx(2 * math.log(3), abs=5 * time.standard_error)
+    with pytest.raises(hp.InputError, match="x0 must be positive"):
+        hp.simulate(gbm, torch.tensor([-1.0]), torch.arange(2.0), 3)
 
 
 def test_values_that_are_not_positive_are_counted():
@@ -403,6 +420,19 @@ def test_members_in_processes_of_their_own(tmp_path, monkeypatch):
         assert log.count(f"member {k} of 3: done") == 1
     stages = [set(pd.read_csv(r.path / "history.csv")["stage"]) for r in (run, alone)]
     assert stages[0] == stages[1]
+
+
+def dying(batch, progress):
+    os._exit(9)
+
+
+def test_a_process_that_dies_is_an_error(tmp_path):
+    stage = Stage(
+        name="dying", module=nn.Linear(1, 1), batches=always(torch.zeros(1)), losses=dying,
+        validate=partial(float, 0.0), optimiser=hp.Adam(steps=3),
+    )  # fmt: skip
+    with pytest.raises(hp.TrainingError, match="a process has died"):
+        list(run_elsewhere([stage], 0, 2, lambda: False))
 
 
 def test_what_cannot_be_sent_to_a_process_is_fitted_here(tmp_path):

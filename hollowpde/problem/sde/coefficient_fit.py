@@ -14,7 +14,13 @@ from torch import Tensor
 
 from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
-from hollowpde.likelihoods import EulerMaruyama, Filtered, MomentClosure, TransitionLikelihood
+from hollowpde.likelihoods import (
+    Closure,
+    EulerMaruyama,
+    Filtered,
+    MomentClosure,
+    TransitionLikelihood,
+)
 from hollowpde.problem.sde.choice import Ladder, compare, ladder
 from hollowpde.problem.sde.coefficients import Coefficients
 from hollowpde.problem.sde.model import SDEModel
@@ -96,6 +102,9 @@ class CoefficientFit:
         self.setting, self.model = setting, model
         self.train, self.validation = train, validation
         given = setting.likelihood
+        _ = self.ladder  # raises before anything is written
+        if isinstance(given, Closure):
+            given.known(self.train.x[:1])
         if self.filtered and not isinstance(given, MomentClosure | None):
             raise InputError(
                 "likelihood must be hp.MomentClosure(...) or None where observations have noise, "

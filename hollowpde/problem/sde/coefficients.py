@@ -15,6 +15,8 @@ from hollowpde.problem.sde.observation import NoiseLevel, ObservationNoise
 
 # Of the quadratic variation, the least that is not taken for noise of the observations.
 _LEAST_REST = 0.1
+# Of the variance of the data, the most that is taken for noise when a linear drift is started.
+_MOST_CORRECTED = 0.5
 
 
 class Coefficients(nn.Module):
@@ -51,7 +53,15 @@ class Coefficients(nn.Module):
             diffusion = rest / pairs.step.mean()
         design = torch.cat([torch.ones_like(pairs.x[:, :1]), pairs.x], dim=1)
         weight = pairs.step.unsqueeze(1)
-        fitted = torch.linalg.lstsq(design * weight, increment).solution
+        # Normal equations, less what noise adds to them on average: to x^2, and to x times the
+        # increment from x on.
+        square = (design * weight).T @ (design * weight)
+        product = (design * weight).T @ increment
+        if self.noise is not None:
+            variance = self.noise.variance.clamp(max=_MOST_CORRECTED).to(square).diag()
+            square[1:, 1:] -= weight.square().sum() * variance
+            product[1:] += weight.sum() * variance
+        fitted = torch.linalg.lstsq(square, product).solution
         linear = (design @ fitted).square().mean(0).sqrt()
         size = torch.maximum(linear, diffusion / 2)
         _scale(self.drift, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -188,16 +189,19 @@ class SDEFit(Fit):
         setting, weight = self.problem.joint, self.problem.density.residual_weight
         model, fit, mixture = self.model, self.coefficients, self.mixture
         pair, likelihood = model.best, fit.likelihood
+        # A window has several transitions: of both kinds of data as many are weighed alike.
+        share = len(fit.train.t) / transitions(fit.train)
 
         def losses(batch: tuple[Pairs | Windows, Points], progress: float) -> Mapping[str, Tensor]:
             pairs, points = batch
             return {
-                "transition": fit.nll(pair, likelihood, pairs),
+                "transition": share * fit.nll(pair, likelihood, pairs),
                 "density": mixture.nll(model.density, points),
                 "residual": weight * mixture.squared_residual(points),
             }
 
-        pair_batches = batches(fit.train, setting.batch, setting.batch)
+        some = math.ceil(share * setting.batch)
+        pair_batches = batches(fit.train, some, some)
         point_batches = batches(mixture.train, setting.batch, setting.batch)
         return Stage(
             name="joint",
@@ -208,7 +212,7 @@ class SDEFit(Fit):
             ),
             losses=losses,
             validate=lambda: (
-                mean_over(lambda rows: fit.nll(pair, likelihood, rows), fit.validation)
+                share * mean_over(lambda rows: fit.nll(pair, likelihood, rows), fit.validation)
                 + mean_over(lambda rows: mixture.nll(model.density, rows), mixture.validation)
             ),
             optimiser=setting.optimiser,

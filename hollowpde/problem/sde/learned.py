@@ -61,7 +61,7 @@ class LearnedSDE:
             None
             if model.noise is None
             else Observation(
-                (model.noise.sd * place.units.scale).detach(), torch.tensor(place.positive)
+                (model.noise.sd * place.units.scale).detach().cpu(), torch.tensor(place.positive)
             )
         )
         members = [model.member(k) for k in range(model.begun)]

@@ -90,17 +90,18 @@ def parameter_metrics(learned: LearnedSDE) -> Metrics:
     """The user's own parameters, and the ends of their 90 % intervals if there is an ensemble."""
     intervals = {} if learned.ensemble is None else learned.ensemble.intervals()
     metrics: Metrics = {}
-    for name, value in learned.parameters.items():
+    for name in learned.parameters:
         low, high = intervals.get(name, (None, None))
-        for suffix, numbers in (("", value), ("_low", low), ("_high", high)):
-            if numbers is None:
-                continue
-            for label, number in _entries(name, numbers):
-                metrics[f"{label}{suffix}"] = number
+        for suffix, numbers in (("_low", low), ("_high", high)):
+            if numbers is not None:
+                metrics |= {f"{label}{suffix}": end for label, end in entries(name, numbers)}
+    # Last: an estimate is not lost to the end of another one's interval.
+    for name, value in learned.parameters.items():
+        metrics |= dict(entries(name, value))
     return metrics
 
 
-def _entries(name: str, values: Tensor) -> list[tuple[str, float]]:
+def entries(name: str, values: Tensor) -> list[tuple[str, float]]:
     """Each number of a parameter, by name and place."""
     flat = values.flatten().tolist()
     return [(name if len(flat) == 1 else f"{name}[{k}]", v) for k, v in enumerate(flat)]
@@ -141,9 +142,9 @@ def resimulate_seen(learned: LearnedSDE, held_out: Trajectories, seed: int) -> R
     if learned.observation is None:
         return resimulate(learned.sde, held_out, seed)
     generator = torch.Generator().manual_seed(derived_seed(seed, "observe"))
-    first = _firsts(held_out)
-    t, y = held_out.t[first].repeat(_REPLICATES), held_out.x[first].repeat(_REPLICATES, 1)
-    starts = learned.observation.state(learned.density, t, y, generator)
+    first, precise = _firsts(held_out), held_out.double()
+    t, y = precise.t[first].repeat(_REPLICATES), precise.x[first].repeat(_REPLICATES, 1)
+    starts = learned.observation.state(learned.density, t, y, generator).to(held_out.x)
     exact = resimulate(learned.sde, held_out, seed, starts)
     return replace(exact, simulated=learned.observation.seen(exact.simulated, generator))
 

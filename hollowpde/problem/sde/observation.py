@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,8 +42,12 @@ class ObservationNoise:
     lead: int = 2
 
     def __post_init__(self) -> None:
-        if self.sd is not None and min(self._given) < 0:
-            raise InputError(f"sd must not be negative, but is {self.sd}.")
+        numbers = self.sd if isinstance(self.sd, tuple) else (self.sd,)
+        if self.sd is not None and not (numbers and all(map(_is_size, numbers))):
+            raise InputError(
+                "sd must be a number, a tuple of numbers or None, none negative, all finite, but "
+                f"is {self.sd!r}."
+            )
         if self.sd is not None and 0 in self._given and any(self._given):
             raise InputError(
                 f"sd must be positive in every coordinate or zero in every one, but is {self.sd}: "
@@ -70,6 +75,10 @@ class ObservationNoise:
     @property
     def _given(self) -> tuple[float, ...]:
         return self.sd if isinstance(self.sd, tuple) else (self.sd or 0.0,)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 class NoiseLevel(nn.Module):

@@ -26,7 +26,7 @@ from hollowpde.problem.panel import (
     Surface,
     Table,
 )
-from hollowpde.problem.sde.metrics import parameter_metrics, truth_at
+from hollowpde.problem.sde.metrics import entries, truth_at
 from hollowpde.residuals import fokker_planck
 
 if TYPE_CHECKING:
@@ -187,21 +187,19 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
 
 def _parameters(fit: SDEFit) -> Table:
     """The user's own parameters, and the noise of the observations where it was fitted."""
-    figures = parameter_metrics(fit.learned)
-    names = [name for name in figures if not name.endswith(("_low", "_high"))]
-    intervals = any(f"{name}_low" in figures for name in names)
+    learned = fit.learned
+    intervals = {} if learned.ensemble is None else learned.ensemble.intervals()
+    rows: list[list[str | float]] = []
+    for name, value in learned.parameters.items():
+        columns = [entries(name, numbers) for numbers in (value, *intervals.get(name, ()))]
+        rows += [[row[0][0], *(number for _, number in row)] for row in zip(*columns, strict=True)]
     caption = "The fitted parameters" + (
         ", with 90 % intervals from the ensemble." if intervals else
         ". With uncertainty.members=16 they get 90 % intervals."
     )  # fmt: skip
-    rows = [
-        [name, *(figures.get(f"{name}{end}", "") for end in ("", "_low", "_high"))]
-        for name in names
-    ]
-    columns = ["parameter", "estimate", "from", "to"]
-    if not intervals:
-        columns, rows = columns[:2], [row[:2] for row in rows]
-    return Table("Parameters", caption, columns, rows)
+    headings = ["parameter", "estimate", "from", "to"][: max(map(len, rows))]
+    rows = [[*row, *[""] * (len(headings) - len(row))] for row in rows]
+    return Table("Parameters", caption, headings, rows)
 
 
 def _residual(fit: SDEFit) -> Chart:

@@ -121,6 +121,11 @@ class SDEProblem(Problem):
                 "data must be hp.Simulated(...), hp.Table(...) or hp.Trajectories(...), something "
                 f"with .load(), but is a {type(self.data).__name__}."
             )
+        if not isinstance(self.observation, ObservationNoise):
+            raise InputError(
+                "observation must be hp.ObservationNoise(...), but is a "
+                f"{type(self.observation).__name__}."
+            )
         as_form(self.drift)
         if not self._diffusions:
             raise InputError("diffusion must hold at least one candidate, but is empty.")

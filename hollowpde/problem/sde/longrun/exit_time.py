@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hollowpde.data.simulate import SDE, check_sde
+from hollowpde.data.simulate import SDE, Logarithms, check_sde
 from hollowpde.errors import InputError
 from hollowpde.problem.panel import Array
 from hollowpde.problem.sde.longrun.line import on_line
@@ -149,8 +149,8 @@ def simulate_exit_time(
         True
     """
     y = _starts(start, paths)
-    low, high = (torch.as_tensor(end, dtype=y.dtype).expand(y.shape[1:]) for end in (low, high))
-    if not ((y > low) & (y < high)).all():
+    bottom, top = (torch.as_tensor(end, dtype=y.dtype).expand(y.shape[1:]) for end in (low, high))
+    if not ((y > bottom) & (y < top)).all():
         raise InputError("start must lie within the box from low to high, but does not.")
     if not (step > 0 and horizon > step and paths > 1):
         raise InputError(
@@ -158,6 +158,11 @@ def simulate_exit_time(
             f"{step}, {horizon} and {paths}."
         )
     check_sde(sde, torch.tensor(t, dtype=y.dtype), y)
+    logarithms: Logarithms | None = getattr(sde, "logarithms", None)
+    if logarithms is not None:  # the same box, in coordinates that cannot leave the half line
+        sde, y = logarithms.sde, logarithms.of(y)
+        bottom = torch.where(logarithms.positive, bottom.clamp(min=0).log(), bottom)
+        top = logarithms.of(top)
     generator = torch.Generator().manual_seed(seed)
     times = torch.full((paths,), torch.nan, dtype=torch.float64)
     # Paths that have left are carried no further: what is left of them is a shorter batch.
@@ -166,7 +171,7 @@ def simulate_exit_time(
         now = torch.tensor(t + k * step, dtype=y.dtype)
         noise = sde.g(now, y) * math.sqrt(step)
         new = y + step * sde.f(now, y) + noise * torch.randn(y.shape, generator=generator).to(y)
-        left = _left(y, new, noise.square(), low, high, generator)
+        left = _left(y, new, noise.square(), bottom, top, generator)
         times[inside[left]] = (k + 0.5) * step
         inside, y = inside[~left], new[~left]
         if not len(inside):
