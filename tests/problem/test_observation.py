@@ -11,6 +11,7 @@ from hollowpde.likelihoods import Filtered
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.observation import NoiseLevel, Observation
 from tests.core.families import Explicit
+from tests.core.test_likelihoods import linear, van_loan
 from tests.problem.test_structure import OU, SDE, paths
 
 RATE, NOISE, SEEN = 1.3, 0.5, 0.04
@@ -118,6 +119,52 @@ def test_gradients_with_coupled_dimensions():
         return Filtered(hp.MomentClosure()).log_prob(drift, diffusion, noise, rows)
 
     assert torch.autograd.gradcheck(value, (matrix, spread, noise))
+
+
+def test_the_filter_of_coupled_dimensions_against_the_joint_law():
+    # All states and observations of a path as one normal law, from the exact transitions.
+    matrix, spread = [[-1.0, 0.8], [-0.5, -1.2]], [0.5, 0.2]
+    noise = torch.tensor([0.1, 0.3], dtype=torch.float64)
+    steps = torch.full((4,), 0.02, dtype=torch.float64)
+    seen = torch.randn(5, 2, generator=torch.Generator().manual_seed(0)).double()
+    path = torch.zeros(4, dtype=torch.long)
+    rows = windows(Pairs(steps.cumsum(0) - steps, seen[:-1], steps, seen[1:], path), 4, 0)
+    flow, added = van_loan(matrix, spread, 0.02)
+    mean = (1 - noise) * seen[0]
+    blocks = {(0, 0): ((1 - noise) * noise).diag()}
+    means = []
+    for n in range(1, 5):
+        mean = flow @ mean
+        means.append(mean)
+        for m in range(n):
+            blocks[n, m] = flow @ blocks[n - 1, m]
+            blocks[m, n] = blocks[n, m].T
+        blocks[n, n] = flow @ blocks[n - 1, n - 1] @ flow.T + added
+    covariance = torch.cat(
+        [torch.cat([blocks[n, m] for m in range(1, 5)], dim=1) for n in range(1, 5)]
+    )
+    covariance = covariance + noise.repeat(4).diag()
+    exact = torch.distributions.MultivariateNormal(torch.cat(means), covariance)
+    field, level = torch.tensor(spread, dtype=torch.float64), Filtered(hp.MomentClosure(3))
+    got = level.log_prob(linear(matrix), Explicit(lambda t, x: field.expand_as(x)), noise, rows)
+    torch.testing.assert_close(got[0], exact.log_prob(seen[1:].flatten()), rtol=0, atol=2e-3)
+    swapped = level.log_prob(
+        linear(matrix), Explicit(lambda t, x: field.expand_as(x)), noise.flip(0), rows
+    )
+    assert abs(swapped - got).item() > 0.1  # the tolerance tells noise levels apart
+
+
+def test_a_linear_drift_starts_without_the_slope_of_the_noise():
+    data = paths(OU, [2.0], times=60, n=300, dt=0.05)
+    x = data.x + 0.3 * torch.randn(data.x.shape, generator=torch.Generator().manual_seed(0))
+    problem = hp.SDEProblem(
+        name="x", data=hp.Trajectories(data.t, x, data.path), drift=hp.Linear(),
+        diffusion=hp.Constant(), observation=hp.ObservationNoise(sd=0.3),
+    )  # fmt: skip
+    fit = problem.begin(Compute(0))
+    fit.model.components.fill_(1)
+    ends = fit.learned.sde.drift(0.0, torch.tensor([[1.0], [2.0]]))
+    assert (ends[1] - ends[0]).item() == pytest.approx(-1.5, abs=0.5)
 
 
 def test_noise_starts_from_what_increments_take_back():

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from hollowpde.problem import Compute
 from hollowpde.problem.sde.bootstrap import resampled
 from hollowpde.problem.sde.choice import compare, ladder
 from hollowpde.problem.sde.learned import FittedSDE
+from hollowpde.problem.sde.metrics import parameter_metrics
 from hollowpde.problem.sde.rows import always
 from hollowpde.problem.stage import Stage
 from hollowpde.training import Progress, running
@@ -433,6 +435,15 @@ def test_a_process_that_dies_is_an_error(tmp_path):
     )  # fmt: skip
     with pytest.raises(hp.TrainingError, match="a process has died"):
         list(run_elsewhere([stage], 0, 2, lambda: False))
+
+
+def test_an_estimate_is_not_lost_to_the_end_of_another_interval():
+    values = {"drift.wall": torch.tensor(0.0), "drift.wall_low": torch.tensor(0.3)}
+    ends = {"drift.wall": (torch.tensor(-1.0), torch.tensor(1.0))}
+    learned = SimpleNamespace(parameters=values, ensemble=SimpleNamespace(intervals=lambda: ends))
+    figures = parameter_metrics(learned)
+    assert figures["drift.wall_low"] == pytest.approx(0.3)
+    assert figures["drift.wall_high"] == 1.0
 
 
 def test_what_cannot_be_sent_to_a_process_is_fitted_here(tmp_path):

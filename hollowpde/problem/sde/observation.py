@@ -42,13 +42,12 @@ class ObservationNoise:
     lead: int = 2
 
     def __post_init__(self) -> None:
-        numbers = self.sd if isinstance(self.sd, tuple) else (self.sd,)
-        if self.sd is not None and not (numbers and all(map(_is_size, numbers))):
+        if not (self._given and all(map(_is_size, self._given))):
             raise InputError(
                 "sd must be a number, a tuple of numbers or None, none negative, all finite, but "
                 f"is {self.sd!r}."
             )
-        if self.sd is not None and 0 in self._given and any(self._given):
+        if 0 in self._given and any(self._given):
             raise InputError(
                 f"sd must be positive in every coordinate or zero in every one, but is {self.sd}: "
                 "give coordinates that are exact a small noise."
@@ -74,7 +73,9 @@ class ObservationNoise:
 
     @property
     def _given(self) -> tuple[float, ...]:
-        return self.sd if isinstance(self.sd, tuple) else (self.sd or 0.0,)
+        if isinstance(self.sd, tuple):
+            return self.sd
+        return (0.0 if self.sd is None else self.sd,)
 
 
 def _is_size(value: object) -> bool:
