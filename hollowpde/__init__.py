@@ -1,6 +1,6 @@
 """hollowpde: fit differential equations to data with exact, cheap differential operators."""
 
-from hollowpde.data import Simulated, Table, Trajectories, simulate
+from hollowpde.data import Simulated, Steady, Table, Trajectories, simulate
 from hollowpde.densities import Density, GaussianMixture
 from hollowpde.errors import HollowPDEError, InputError, TrainingError, UnsupportedError
 from hollowpde.likelihoods import (
@@ -51,13 +51,16 @@ from hollowpde.problem import (
     Bootstrap,
     DensityFit,
     EarlyStop,
+    FluxForm,
     JointFit,
     Known,
     ObservationNoise,
     Parametric,
     Problem,
     SDEProblem,
+    StrongForm,
     TransitionFit,
+    WeakForm,
     load_problems,
     override,
     register,
@@ -71,7 +74,7 @@ from hollowpde.problem.sde.longrun import (
     simulate_exit_time,
     stationary_density,
 )
-from hollowpde.residuals import Residual, fokker_planck
+from hollowpde.residuals import RandomBumps, RandomCosines, Residual, fokker_planck
 from hollowpde.runs import Run, fit, load
 
 __version__ = "0.1.0"
@@ -93,6 +96,7 @@ __all__ = [
     "ExclusiveAttention",
     "ExclusivePooling",
     "Field",
+    "FluxForm",
     "GaussianMixture",
     "Gradient",
     "Hollow",
@@ -113,6 +117,8 @@ __all__ = [
     "Positive",
     "Problem",
     "ProductNet",
+    "RandomBumps",
+    "RandomCosines",
     "Residual",
     "RidgeNet",
     "Run",
@@ -122,12 +128,15 @@ __all__ = [
     "SharedMLP",
     "Simulated",
     "SkewClosure",
+    "Steady",
+    "StrongForm",
     "Table",
     "TrainingError",
     "Trajectories",
     "TransitionFit",
     "TransitionLikelihood",
     "UnsupportedError",
+    "WeakForm",
     "dimwise",
     "dimwise_in_time",
     "divergence",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.operators.field import Field
@@ -59,6 +60,17 @@ class Run:
         return self._part("density")
 
     @property
+    def verdict(self) -> list[str]:
+        """What the data cannot tell, in sentences; empty if all is well."""
+        file = self.path / "verdict.txt"
+        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+    def drift_over_diffusion(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """The ratio f / D, `(..., d)`, which is all that snapshots of a steady state tell."""
+        ratio: Tensor = self._part("drift_over_diffusion")(t, x)
+        return ratio
+
+    @property
     def ensemble(self) -> Ensemble:
         """The bands of drift, diffusion and named parameters, if an ensemble was fitted."""
         ensemble: Ensemble | None = self._part("ensemble")
@@ -77,7 +89,7 @@ class Run:
         return f"Run({str(self.path)!r}: {figures})"
 
     def _part(self, name: str) -> Any:
-        if not hasattr(self.learned, name):
+        if not hasattr(type(self.learned), name) and not hasattr(self.learned, name):
             raise InputError(f"a {type(self.learned).__name__} has no {name}.")
         return getattr(self.learned, name)
 
@@ -184,8 +196,13 @@ def fit(
     metrics = {**begun.metrics(), "steps": trainer.steps, "seconds": round(trainer.seconds, 2)}
     directory.write_json("metrics.json", dict(metrics))
     write_report(directory, problem, begun, metrics, trainer.history)
+    sentences = begun.sentences()
+    if sentences:
+        directory.write_text("verdict.txt", "\n".join(sentences) + "\n")
     for name, value in metrics.items():
         progress.say(f"  {name:22s} {value:.6g}")
+    for sentence in sentences:
+        progress.say(f"! {sentence}")
     progress.say(f"page: {directory / 'report.html'}")
     return Run(path, metrics, problem.restore(begun.model.state_dict()))
 

@@ -28,3 +28,12 @@ hp.register(
         data=hp.Simulated(truth, start, times=torch.linspace(0, 2, 11), paths=1000),
     )
 )
+
+# The same process, of which no particle is seen twice.
+hp.register(
+    hp.SDEProblem(
+        name="double_well_unpaired",
+        truth=truth,
+        data=hp.Simulated(truth, start, times=torch.linspace(0, 3, 15), paths=5000, paired=False),
+    )
+)

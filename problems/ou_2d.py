@@ -30,3 +30,13 @@ hp.register(
         data=hp.Simulated(truth, start, times=torch.linspace(0, 2, 5), paths=1000),
     )
 )
+
+# The same process, of which no particle is seen twice.
+hp.register(
+    hp.SDEProblem(
+        name="ou_2d_unpaired",
+        truth=truth,
+        data=hp.Simulated(truth, start, times=torch.linspace(0, 2, 15), paths=5000, paired=False),
+        drift=hp.Linear(),
+    )
+)

@@ -32,3 +32,12 @@ hp.register(
         data=hp.Simulated(truth, start, times=torch.linspace(0, 2, 5), paths=1000),
     )
 )
+
+# The same process, of which no particle is seen twice.
+hp.register(
+    hp.SDEProblem(
+        name="van_der_pol_unpaired",
+        truth=truth,
+        data=hp.Simulated(truth, start, times=torch.linspace(0, 3, 15), paths=5000, paired=False),
+    )
+)

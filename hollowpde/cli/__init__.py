@@ -12,6 +12,7 @@ from hollowpde.cli.bench import bench
 from hollowpde.cli.exit_time import exit_time
 from hollowpde.cli.fit import fit
 from hollowpde.cli.fit_csv import fit_csv
+from hollowpde.cli.forecast import forecast
 from hollowpde.cli.list import list_problems
 from hollowpde.cli.new import new
 from hollowpde.cli.report import report
@@ -34,6 +35,7 @@ app.command("show")(show)
 app.command("report")(report)
 app.command("simulate")(simulate)
 app.command("exit-time")(exit_time)
+app.command("forecast")(forecast)
 app.command("new")(new)
 app.command("bench")(bench)
 

@@ -16,7 +16,7 @@ from hollowpde.data import Table
 from hollowpde.errors import InputError
 from hollowpde.problem import override
 
-_PROBLEM = '''"""Paths in a table, as `hollowpde fit-csv` declared them: edit, and fit anew."""
+_PROBLEM = '''"""Data in a table, as `hollowpde fit-csv` declared them: edit, and fit anew."""
 
 import hollowpde as hp
 
@@ -41,6 +41,9 @@ def fit_csv(
         str | None,
         typer.Option(help="Column that tells paths apart; '' if there is none [guessed]."),
     ] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Observations of a population, not of paths.")
+    ] = False,
     sep: Annotated[str | None, typer.Option(help="Between columns [guessed].")] = None,
     decimal: Annotated[str, typer.Option(help="Decimal point.")] = ".",
     unit: Annotated[str, typer.Option(help="In which dates are measured.")] = "D",
@@ -61,7 +64,7 @@ def fit_csv(
         typer.Option("--resume", help="Go on with the run in --out, or the newest."),
     ] = False,
 ) -> None:
-    """Fit an SDE to a table of paths in long form: a row for each path and time."""
+    """Fit an SDE to a table in long form: a row for each observation."""
     files = [text for text in arguments if "=" not in text or Path(text).exists()]
     settings = [text for text in arguments if text not in files]
     if not files:
@@ -74,6 +77,7 @@ def fit_csv(
         sep=None if sep is None else sep.replace("\\t", "\t"),
         decimal=decimal,
         unit=unit,
+        paired=not unpaired,
     )
     of_data = [text for text in settings if text.strip().startswith("data.")]
     table = override(table, [text.strip().removeprefix("data.") for text in of_data]).named()

@@ -50,6 +50,7 @@ def choose(
     id: str | None,
     state: Sequence[str],
     source: str,
+    paired: bool,
     note: str = "",
 ) -> Columns:
     """The columns of a table, with what is not given guessed from its first rows, and logged.
@@ -59,32 +60,49 @@ def choose(
         time, id: None is guessed; an empty id means that there is none.
         state: empty is guessed: the other columns that hold numbers.
         source: what errors call the table.
+        paired: there may be a column of the path; otherwise none, and neither is one with a usual
+            name of it guessed to be of the state.
         note: what else was guessed.
 
     Raises:
         InputError: a column that is not there, two roles for one column, or nothing to guess.
     """
     names = [str(name) for name in sample.columns]
-    guessed = time is None or id is None or not state
+    guessed = time is None or (paired and id is None) or not state
     _check_header(names, source)
     _check_given(names, time, id, state, source)
     taken = {name for name in (time, id, *state) if name}
     if time is None:
         time = _guess_time(sample, taken, source)
         taken.add(time)
-    if id is None:
+    if id is None and paired:
         id = _by_name(names, _ID_NAMES, taken)
         taken |= {id} if id else set()
+    if not paired and not state:
+        unused = [name for name in names if name.strip().casefold() in _ID_NAMES]
+        unused = [name for name in unused if name not in taken]
+        taken |= set(unused)
+        note += f"; left out: {_listed(unused)}" if unused else ""
     found = Columns(time, id or None, tuple(state) or _guess_state(sample, taken, source))
     if not state:
         _hint_wide(found.state, source)
     if guessed:
+        without = "a single path" if paired else "unpaired observations"
         log.info(
             "%s: time %r, %s, state %s (guessed from the header%s)", source, found.time,
-            f"path {found.id!r}" if found.id else "no column of paths, so a single path",
+            f"path {found.id!r}" if found.id else f"no column of paths, so {without}",
             ", ".join(map(repr, found.state)), note,
         )  # fmt: skip
     return found
+
+
+def check_id(id: str | None, paired: bool) -> None:
+    """Check that no column tells paths apart where observations are unpaired."""
+    if id and not paired:
+        raise InputError(
+            f"id: the column {id!r} tells which observations are of the same path, but "
+            "paired=False says that none are: leave out one of the two."
+        )
 
 
 def check_present(names: Sequence[str], columns: Columns, source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +22,12 @@ log = logging.getLogger(__name__)
 
 # The number of the path of a row that has no id.
 _UNKNOWN = np.iinfo(np.int64).min
+# What mends a table of paths that holds none.
+_UNPAIRED = "if no two rows are known to be of the same path, set paired=False (--unpaired)"
 
 
 class Rows(NamedTuple):
-    """Rows of a table, sorted by path and time."""
+    """Rows of a table, sorted by path and time, or, each a path of its own, by time."""
 
     t: Tensor  # (n,), float64
     x: Tensor  # (n, d), float32 or float64
@@ -58,17 +60,20 @@ class FrameSource:
         return f"{self.name}, row {row}"
 
 
-def gather(sources: Sequence[Source], columns: Columns, clock: Clock, join: bool) -> Rows:
+def gather(
+    sources: Sequence[Source], columns: Columns, clock: Clock, join: bool, paired: bool
+) -> Rows:
     """The rows of one or several tables, repaired and sorted by path and time.
 
-    Rows with a missing time or state and exact repetitions are left out, and the rest is sorted;
-    one line in the log counts what was done.
+    Rows with a missing time or state and, if paired, exact repetitions are left out, and the rest
+    is sorted; one line in the log counts what was done.
 
     Arguments:
         sources: the tables.
         columns: which column is what.
         clock: how times are read.
         join: the same id in two tables is the same path; otherwise paths end with their table.
+        paired: rows may be of the same path; otherwise each is a path of its own.
 
     Raises:
         InputError: what cannot be repaired: text among numbers, infinite values, different states
@@ -76,11 +81,15 @@ def gather(sources: Sequence[Source], columns: Columns, clock: Clock, join: bool
     """
     raw = _read(sources, columns, clock, join)
     repairs: list[str] = []
-    rows = _without_missing(raw, repairs)
-    rows = _sorted(rows, repairs)
-    rows = _without_repetitions(rows, columns, repairs)
-    _check_content(rows, columns, raw.name)
-    alone = int((np.diff(_starts(rows.path), append=len(rows.path)) == 1).sum())
+    rows = _without_missing(raw, paired, repairs)
+    if paired:
+        rows = _sorted(rows, repairs)
+        rows = _without_repetitions(rows, columns, repairs)
+        _check_transitions(rows, columns, raw.name)
+    else:
+        rows = _unpaired(rows, repairs)
+    _check_varies(rows, columns, raw.name)
+    alone = int((np.diff(_starts(rows.path), append=len(rows.path)) == 1).sum()) if paired else 0
     if alone:
         repairs.append(f"{_count(alone, 'path')} of a single observation, so without transitions")
     if repairs:
@@ -243,7 +252,7 @@ def _missing(rows: _Raw) -> Array:
     return absent
 
 
-def _without_missing(rows: _Raw, repairs: list[str]) -> _Raw:
+def _without_missing(rows: _Raw, paired: bool, repairs: list[str]) -> _Raw:
     absent = _missing(rows)
     count = int(absent.sum())
     if not count:
@@ -251,7 +260,8 @@ def _without_missing(rows: _Raw, repairs: list[str]) -> _Raw:
     if count == len(absent):
         raise InputError(f"{rows.name}: every row has a missing value: nothing is left.")
     repairs.append(
-        f"{_count(count, 'row')} with a missing value left out, so steps go over the gap"
+        f"{_count(count, 'row')} with a missing value left out"
+        + (", so steps go over the gap" if paired else "")
     )
     return rows.take(~absent)
 
@@ -270,6 +280,14 @@ def _sorted(rows: _Raw, repairs: list[str]) -> _Raw:
     return rows.take(np.lexsort((rows.t, rows.path)))
 
 
+def _unpaired(rows: _Raw, repairs: list[str]) -> _Raw:
+    """Rows sorted by time, each a path of its own."""
+    if (rows.t[1:] < rows.t[:-1]).any():
+        repairs.append("rows sorted by time")
+        rows = rows.take(np.argsort(rows.t, kind="stable"))
+    return replace(rows, path=np.arange(len(rows.t)))
+
+
 def _without_repetitions(rows: _Raw, columns: Columns, repairs: list[str]) -> _Raw:
     again = (rows.path[1:] == rows.path[:-1]) & (rows.t[1:] == rows.t[:-1])
     if not again.any():
@@ -282,7 +300,7 @@ def _without_repetitions(rows: _Raw, columns: Columns, repairs: list[str]) -> _R
         a, b = rows.x[first, column], rows.x[first + 1, column]
         named = "time" if columns.id is None else "path and time"
         fix = (
-            "name the column that tells paths apart with id='...', or average them"
+            f"name the column that tells paths apart with id='...', {_UNPAIRED}, or average them"
             if columns.id is None
             else "average them, or leave out all but one"
         )
@@ -295,7 +313,7 @@ def _without_repetitions(rows: _Raw, columns: Columns, repairs: list[str]) -> _R
     return rows.take(np.concatenate([[True], ~again]))
 
 
-def _check_content(rows: _Raw, columns: Columns, name: str) -> None:
+def _check_transitions(rows: _Raw, columns: Columns, name: str) -> None:
     if not (rows.path[1:] == rows.path[:-1]).any():
         what = (
             "it holds a single row"
@@ -304,8 +322,12 @@ def _check_content(rows: _Raw, columns: Columns, name: str) -> None:
         )
         hint = "" if columns.id is None else f", and {columns.id!r} must be the same along a path"
         raise InputError(
-            f"{name}: {what}, so there is no transition: a path needs at least two times{hint}."
+            f"{name}: {what}, so there is no transition: a path needs at least two times{hint}; "
+            f"{_UNPAIRED}."
         )
+
+
+def _check_varies(rows: _Raw, columns: Columns, name: str) -> None:
     for k, column in enumerate(columns.state):
         low, high = rows.x[:, k].min(), rows.x[:, k].max()
         if not high > low:

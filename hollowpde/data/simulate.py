@@ -49,6 +49,8 @@ class Simulated:
         step: the longest internal integration step; a tenth of the shortest interval between
             observations by default.
         method: a torchsde method; "srk" (strong order 1.5) by default.
+        paired: each path is seen at all times; otherwise each at one time only, and `paths` of
+            them at each time, with starts of their own.
 
     Example:
         >>> class OU(torchsde.SDEIto):
@@ -68,11 +70,13 @@ class Simulated:
     seed: int = 0
     step: float | None = None
     method: str | None = None
+    paired: bool = True
 
     def load(self) -> Trajectories:
         return simulate(
-            self.sde, self.x0, self.times, self.paths, self.seed, self.step, self.method
-        )
+            self.sde, self.x0, self.times, self.paths, self.seed, self.step, self.method,
+            self.paired,
+        )  # fmt: skip
 
 
 @torch.no_grad()
@@ -84,6 +88,7 @@ def simulate(
     seed: int = 0,
     step: float | None = None,
     method: str | None = None,
+    paired: bool = True,
 ) -> Trajectories:
     """Simulate paths of an SDE and observe them at `times`; the arguments are `Simulated`'s.
 
@@ -104,7 +109,8 @@ def simulate(
             f"{tuple(times.shape)} and starts {times.flatten()[:3].tolist()}."
         )
     generator = torch.Generator().manual_seed(seed)
-    y = _starts(x0, paths, generator)
+    groups = 1 if paired else len(times)
+    y = torch.cat([_starts(x0, paths, generator) for _ in range(groups)])
     times = times.to(torch.float64)
     logarithms: Logarithms | None = getattr(sde, "logarithms", None)
     if logarithms is not None and (y[:, logarithms.positive] <= 0).any():
@@ -115,24 +121,34 @@ def simulate(
     if not longest > 0:
         raise InputError(f"step must be positive, but is {step}.")
     method = method or "srk"
-    integrator = Integrator(sde, y, float(times[0]), float(times[-1]), seed, longest, method)
+    # The noise has a fixed number of rows: that of unpaired paths, which are dropped once they are
+    # observed, is made anew for each interval.
+    seeds = [seed] if paired else torch.randint(2**62, gaps.shape, generator=generator).tolist()
     log.info(
-        "simulating %d paths at %d times by torchsde (%s, internal step at most %g)",
-        paths, len(times), method, longest,
+        "simulating %d paths %s %d times by torchsde (%s, internal step at most %g)",
+        paths, "at" if paired else "for each of", len(times), method, longest,
     )  # fmt: skip
-    observed = [y]
+    observed = [y[:paths].clone()]
     # On a terminal, a bar for whatever takes more than a moment; otherwise silence.
     console = Console(stderr=True)
     quiet = not console.is_terminal or y.numel() * float(times[-1] - times[0]) / longest < 1e6
     for k in track(range(len(gaps)), "simulating", console=console, disable=quiet, transient=True):
-        y = integrator.advance(y, float(times[k]), float(times[k + 1]))
+        start, stop = float(times[k]), float(times[k + 1])
+        if not paired:
+            y = y[paths:]
+        if k == 0 or not paired:
+            end = float(times[-1]) if paired else stop
+            integrator = Integrator(sde, y, start, end, seeds[k], longest, method)
+        y = integrator.advance(y, start, stop)
         if not torch.isfinite(y).all():
             raise InputError(
-                f"sde: {int((~torch.isfinite(y)).any(-1).sum())} of {paths} paths are not finite "
-                f"at t = {float(times[k + 1]):g}: use a smaller step than {longest:g}, or check f "
+                f"sde: {int((~torch.isfinite(y)).any(-1).sum())} of {len(y)} paths are not finite "
+                f"at t = {stop:g}: use a smaller step than {longest:g}, or check f "
                 "and g there."
             )
-        observed.append(y)
+        observed.append(y[:paths].clone())
+    if not paired:
+        return Trajectories.from_snapshots(times, observed)
     return Trajectories.from_dense(times, torch.stack(observed, dim=1))
 
 

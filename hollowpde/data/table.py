@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from hollowpde.data.columns import Columns, check_present, choose
+from hollowpde.data.columns import Columns, check_id, check_present, choose
 from hollowpde.data.frames import gather
 from hollowpde.data.readers import CSVFile, Source, open_table
 from hollowpde.data.trajectories import Trajectories
@@ -17,7 +17,7 @@ from hollowpde.errors import InputError
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Paths in CSV or Parquet files, in long form: one row for each observation.
+    """Observations in CSV or Parquet files, in long form: one row for each.
 
     Declaring it reads nothing. CSV may be compressed (.gz, .bz2, .xz). Both kinds are read piece
     by piece, and only the needed columns are kept.
@@ -34,6 +34,8 @@ class Table:
         unit: in which dates are measured, from the first: us, ms, s, min, h, D, W or Y (365.25 D).
         time_format: of dates in text, such as "%d/%m/%Y"; ISO 8601 if None.
         join: the same id in two files is the same path; otherwise each file has its own paths.
+        paired: the rows are observations of paths; otherwise of a population, no two of which are
+            known to be of the same path: there is no id, and rows that repeat others are kept.
 
     Raises:
         InputError: on loading: no such file or column, or content that cannot be used.
@@ -59,6 +61,7 @@ class Table:
     unit: str = "D"
     time_format: str | None = None
     join: bool = False
+    paired: bool = True
 
     def __post_init__(self) -> None:
         several = not isinstance(self.file, str | Path)
@@ -77,6 +80,7 @@ class Table:
         if self.sep == self.decimal:
             raise InputError(f"sep and decimal are both {self.sep!r}: they must differ.")
         Clock(self.unit, self.time_format)
+        check_id(self.id, self.paired)
 
     def __repr__(self) -> str:
         given = [
@@ -95,7 +99,7 @@ class Table:
         sources = self._sources()
         columns = self._columns(sources)
         clock = Clock(self.unit, self.time_format)
-        rows = gather(sources, columns, clock, self.join)
+        rows = gather(sources, columns, clock, self.join, self.paired)
         return Trajectories(rows.t, rows.x, rows.path, columns.state)
 
     def named(self) -> Table:
@@ -120,7 +124,9 @@ class Table:
         first = sources[0]
         sample = first.sample()
         note = _guessed_sep(first)
-        columns = choose(sample, self.time, self.id, tuple(self.state), first.name, note)
+        columns = choose(
+            sample, self.time, self.id, tuple(self.state), first.name, self.paired, note
+        )
         for source in sources[1:]:
             check_present([str(name) for name in source.sample().columns], columns, source.name)
         return columns

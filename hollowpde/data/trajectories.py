@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hollowpde.data.columns import choose
+from hollowpde.data.columns import check_id, choose
 from hollowpde.data.frames import FrameSource, gather
 from hollowpde.data.values import Clock
 from hollowpde.errors import InputError
 
 Values: TypeAlias = Tensor | npt.ArrayLike
+
+
+class Data(Protocol):
+    """Anything with `.load()`: simulated, read from a file, or at hand already."""
+
+    def load(self) -> Trajectories: ...
 
 
 class Pairs(NamedTuple):
@@ -43,7 +49,8 @@ class Split(NamedTuple):
 class Trajectories:
     """Observations x at times t of numbered paths, in one table sorted by path, then time.
 
-    Ragged: paths may differ in length and in their times.
+    Ragged: paths may differ in length and in their times. Observations of which no two are known
+    to be of the same path are unpaired: each is a path of its own, and there are no `pairs()`.
 
     Arguments:
         t: times, `(M,)`, tensor or array. Large time stamps belong in float64.
@@ -119,6 +126,42 @@ class Trajectories:
         return cls(t.repeat(n), x.reshape(-1, d), path, names)
 
     @classmethod
+    def from_snapshots(
+        cls, t: Values, x: Sequence[Values], names: Sequence[str] = ()
+    ) -> Trajectories:
+        """Unpaired observations of a population: t `(T,)`, for each time an x `(n, d)`.
+
+        Snapshots may differ in size; which row of one belongs to which of another is unknown.
+
+        Raises:
+            InputError: shapes do not fit, or as for `Trajectories`.
+
+        Example:
+            >>> snapshots = [torch.randn(30, 2), torch.randn(50, 2)]
+            >>> hp.Trajectories.from_snapshots([0.0, 2.0], snapshots)
+            Trajectories(80 unpaired observations, d=2, t=[0, 2])
+        """
+        t = _tensor(t, "t")
+        states = [_tensor(state, f"x[{k}]") for k, state in enumerate(x)]
+        if not states or t.shape != (len(states),):
+            raise InputError(
+                f"x must hold one snapshot for each time in t (T,), but holds {len(states)}, and "
+                f"t has shape {tuple(t.shape)}."
+            )
+        for k, state in enumerate(states):
+            if state.ndim != 2 or state.shape[1] != states[0].shape[1]:
+                dim = states[0].shape[1] if states[0].ndim == 2 else "d"
+                fix = f": use x[{k}][:, None] for one coordinate" if state.ndim == 1 else ""
+                raise InputError(
+                    f"x[{k}] must have shape (n, {dim}), one row for each observation, but has "
+                    f"{tuple(state.shape)}{fix}."
+                )
+        sizes = torch.tensor([len(state) for state in states], device=t.device)
+        rows = torch.cat(states)
+        path = torch.arange(len(rows), device=rows.device)
+        return cls(t.repeat_interleave(sizes), rows, path, names).unpaired()
+
+    @classmethod
     def from_frame(
         cls,
         frame: pd.DataFrame,
@@ -128,15 +171,17 @@ class Trajectories:
         *,
         unit: str = "D",
         time_format: str | None = None,
+        paired: bool = True,
     ) -> Trajectories:
         """Paths in a pandas frame in long form: one row for each observation.
 
-        Rows with a missing time or state and exact repetitions are left out, the rest is sorted;
-        a line in the log counts what was done. Named index levels count as columns.
+        Rows with a missing time or state and, if paired, exact repetitions are left out, the rest
+        is sorted; a line in the log counts what was done. Named index levels count as columns.
 
         Arguments:
             frame: the table.
-            time, id, state, unit, time_format: as for `Table`: guessed and logged if not given.
+            time, id, state, unit, time_format, paired: as for `Table`: guessed and logged if not
+                given.
 
         Raises:
             InputError: a column that is not there, or content that cannot be used.
@@ -150,8 +195,9 @@ class Trajectories:
         source = FrameSource.of(frame)
         wanted = state.split(",") if isinstance(state, str) else [str(name) for name in state]
         wanted = [name.strip() for name in wanted if name.strip()]
-        columns = choose(source.sample(), time, id, wanted, source.name)
-        rows = gather([source], columns, Clock(unit, time_format), join=False)
+        check_id(id, paired)
+        columns = choose(source.sample(), time, id, wanted, source.name, paired)
+        rows = gather([source], columns, Clock(unit, time_format), join=False, paired=paired)
         return cls(rows.t, rows.x, rows.path, columns.state)
 
     def load(self) -> Trajectories:
@@ -165,15 +211,22 @@ class Trajectories:
     def paths(self) -> int:
         return len(self.path.unique_consecutive())
 
+    @property
+    def paired(self) -> bool:
+        """Whether some path has at least two observations."""
+        return bool((self.path[1:] == self.path[:-1]).any())
+
     def __len__(self) -> int:
         return len(self.x)
 
     def __repr__(self) -> str:
         low, high = self.t.min().item(), self.t.max().item()
-        return (
-            f"Trajectories({self.paths} paths, {len(self)} observations, d={self.dim}, "
-            f"t=[{low:g}, {high:g}])"
+        count = (
+            f"{self.paths} paths, {len(self)} observations"
+            if self.paired
+            else f"{len(self)} unpaired observations"
         )
+        return f"Trajectories({count}, d={self.dim}, t=[{low:g}, {high:g}])"
 
     def pairs(self) -> Pairs:
         """Consecutive observations; none straddles the end of a path."""
@@ -184,6 +237,16 @@ class Trajectories:
         """The times and states of each path in turn."""
         lengths = self.path.unique_consecutive(return_counts=True)[1].tolist()
         yield from zip(self.t.split(lengths), self.x.split(lengths), strict=True)
+
+    def unpaired(self) -> Trajectories:
+        """The same observations, sorted by time, each a path of its own.
+
+        >>> hp.Trajectories.from_dense(torch.arange(3.0), torch.randn(10, 3, 1)).unpaired()
+        Trajectories(30 unpaired observations, d=1, t=[0, 2])
+        """
+        rows = self.t.argsort(stable=True)
+        path = torch.arange(len(self), device=self.path.device)
+        return Trajectories(self.t[rows], self.x[rows], path, self.names)
 
     def double(self) -> Trajectories:
         """The same in double precision."""

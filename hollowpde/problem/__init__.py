@@ -5,12 +5,15 @@ from hollowpde.problem.registry import find_problem, load_problems, register
 from hollowpde.problem.sde import (
     Bootstrap,
     DensityFit,
+    FluxForm,
     JointFit,
     Known,
     ObservationNoise,
     Parametric,
     SDEProblem,
+    StrongForm,
     TransitionFit,
+    WeakForm,
 )
 from hollowpde.problem.settings import flat, override, plain
 from hollowpde.problem.stage import Adam, EarlyStop, Stage
@@ -22,6 +25,7 @@ __all__ = [
     "DensityFit",
     "EarlyStop",
     "Fit",
+    "FluxForm",
     "JointFit",
     "Known",
     "Metrics",
@@ -30,7 +34,9 @@ __all__ = [
     "Problem",
     "SDEProblem",
     "Stage",
+    "StrongForm",
     "TransitionFit",
+    "WeakForm",
     "find_problem",
     "flat",
     "load_problems",

@@ -59,6 +59,10 @@ class Fit(ABC):
     def panels(self) -> list[Panel]:
         """The pictures of the fitted model."""
 
+    def sentences(self) -> list[str]:
+        """What the user must know of the fitted model: warnings, none if all is well."""
+        return []
+
     def headlines(self, metrics: Metrics) -> Mapping[str, str]:
         """The few figures to show first, as text."""
         return {}

@@ -26,6 +26,7 @@ FILES = {
     "problem.py": "a copy of the file that declares the problem",
     "history.csv": "losses, learning rate and held-out value as training went on",
     "metrics.json": "the figures of the fit on held-out data",
+    "verdict.txt": "what the data cannot tell, if there is anything",
     "checkpoint.pt": "weights and the state of training",
     "report.html": "the page: open it in a browser",
     "log.txt": "how the fit went, stage by stage",
@@ -83,6 +84,9 @@ class RunDirectory:
 
     def write_json(self, name: str, data: Plain) -> None:
         text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(self / name, lambda file: file.write_text(text, encoding="utf-8"))
+
+    def write_text(self, name: str, text: str) -> None:
         write_whole(self / name, lambda file: file.write_text(text, encoding="utf-8"))
 
     def read_json(self, name: str) -> Any:

@@ -4,6 +4,7 @@ import torch
 from hypothesis import strategies as st
 
 import hollowpde as hp
+from hollowpde.densities import CorrelatedMixture
 from hollowpde.nets import (
     Scaled,
     Transformer,
@@ -86,6 +87,11 @@ DENSITIES = {
     "GaussianMixture": lambda dim: st.builds(
         lambda components, hidden: lambda: hp.GaussianMixture(dim, components, hidden),
         components=st.integers(1, 4),
+        hidden=st.integers(1, 8),
+    ),
+    "CorrelatedMixture": lambda dim: st.builds(
+        lambda components, hidden: lambda: CorrelatedMixture(dim, components, hidden),
+        components=st.integers(1, 3),
         hidden=st.integers(1, 8),
     ),
 }

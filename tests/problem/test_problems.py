@@ -14,7 +14,12 @@ from hollowpde.problem import find_problem
 from tests.quick import PROBLEMS
 
 NAMES = sorted(file.stem for file in PROBLEMS.glob("*.py"))
-SIMULATED = [name for name in NAMES if name != "vix"]
+READ = ["snapshots_csv", "vix"]
+SIMULATED = [name for name in NAMES if name not in READ]
+# Files that declare a second problem.
+ALSO = {
+    name: f"{name}_unpaired" for name in ("double_well", "ou_2d", "van_der_pol")
+}
 
 
 def problem(name):
@@ -43,22 +48,27 @@ def test_all_are_there():
         "chain_10d",
         "cir",
         "double_well",
+        "double_well_2d",
         "gbm",
         "langevin",
         "lotka_volterra",
         "ou_2d",
         "ou_50d",
         "ou_process",
+        "rotating_ou",
         "seasonal_ou",
+        "snapshots_csv",
+        "stationary_ou",
         "van_der_pol",
         "vix",
     ]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_registers_one_problem_of_its_name(name):
-    assert list(hp.load_problems(PROBLEMS / f"{name}.py")) == [name]
-    assert (problem(name).truth is None) == (name == "vix")
+def test_a_file_registers_a_problem_of_its_name(name):
+    also = [ALSO[name]] if name in ALSO else []
+    assert list(hp.load_problems(PROBLEMS / f"{name}.py")) == [name, *also]
+    assert (problem(name).truth is None) == (name in READ)
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -82,6 +92,9 @@ def test_data_have_the_dimension_of_the_truth_and_come_again(name):
         ("cir", [[2.0], [0.5]], [[-1.5], [0.75]], [[0.72], [0.18]]),
         ("ou_2d", [[2.0, -1.0]], [[-2.8, -0.4]], [[0.25, 1.0]]),
         ("van_der_pol", [[2.0, 3.0]], [[3.0, -11.0]], [[0.09, 0.25]]),
+        ("double_well_2d", [[2.0, 1.0]], [[-6.5, -2.0]], [[0.49, 0.36]]),
+        ("rotating_ou", [[2.0, 1.0]], [[-0.5, -4.0]], [[0.5, 0.5]]),
+        ("stationary_ou", [[2.0]], [[-2.0]], [[0.49]]),
         ("langevin", [[2.0, 3.0]], [[3.0, -9.0]], [[0.0, 0.49]]),
         ("lotka_volterra", [[2.0, 0.5]], [[0.0, 0.5]], [[0.16, 0.01]]),
     ],

@@ -23,6 +23,7 @@ from hollowpde.likelihoods import (
 )
 from hollowpde.problem.sde.choice import Ladder, compare, ladder
 from hollowpde.problem.sde.coefficients import Coefficients
+from hollowpde.problem.sde.matching import WeakCriterion
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import (
     always,
@@ -90,6 +91,7 @@ class CoefficientFit:
     """The stages that fit drift and diffusion, and the choices between them.
 
     Data are pairs, or windows where observations have noise: then a filter goes along them.
+    `further` are moment equations of snapshots, whose chi-square counts as they do: in nats.
     """
 
     def __init__(
@@ -98,9 +100,10 @@ class CoefficientFit:
         model: SDEModel,
         train: Pairs | Windows,
         validation: Pairs | Windows,
+        further: WeakCriterion | None = None,
     ) -> None:
         self.setting, self.model = setting, model
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.further = train, validation, further
         given = setting.likelihood
         _ = self.ladder  # raises before anything is written
         if isinstance(given, Closure):
@@ -164,7 +167,19 @@ class CoefficientFit:
             else:
                 pair.start_from_fit(model.pair(ridge), first_pairs(self.validation))
             pair.begun.fill_(True)
+        kind = k // model.ridges
+        self._weigh(pair, kind * (model.ridges + 1) + ridge)
         return self._stage(k)
+
+    def _weigh(self, pair: Coefficients, k: int) -> None:
+        """Weigh the moment equations by what a stage starts from; kept, for one that is resumed."""
+        if self.further is None:
+            return
+        anchor = self.model.anchor(k)
+        if not anchor.begun:
+            anchor.load_state_dict(pair.state_dict())
+            anchor.begun.fill_(True)
+        self.further.weigh(anchor.drift, anchor.diffusion)
 
     def losses(
         self, k: int, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
@@ -172,6 +187,9 @@ class CoefficientFit:
         """What is minimised, of a pair of coefficients with the k-th one's ridge."""
         strength = self.ridge(k) / (2 * len(self.train.t))
         losses = {"transition": self.nll(pair, likelihood, rows)}
+        if self.further is not None:
+            nats = self.further.nats(pair.drift, pair.diffusion)
+            losses["moments"] = nats / len(self.train.t)
         weights = pair.weights
         if weights and strength:
             losses["ridge"] = strength * torch.stack([w.square().sum() for w in weights]).sum()
@@ -197,6 +215,7 @@ class CoefficientFit:
     def _first_look(self) -> Stage:
         """The first candidate by Euler-Maruyama, whose bias a coarse likelihood then takes out."""
         pair = self.model.pair(0)
+        self._weigh(pair, self.model.ridges)
         second = self.setting.likelihood or self.ladder.first
         # Where a dimension has no noise, Euler-Maruyama has no density.
         first = EulerMaruyama() if all(self.model.place.noisy) else second

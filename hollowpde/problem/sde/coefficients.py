@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -63,13 +65,26 @@ class Coefficients(nn.Module):
             product[1:] += weight.sum() * variance
         fitted = torch.linalg.lstsq(square, product).solution
         linear = (design @ fitted).square().mean(0).sqrt()
-        size = torch.maximum(linear, diffusion / 2)
+        self._start_linear(fitted, torch.maximum(linear, diffusion / 2))
+        self._start_diffusion(diffusion)
+
+    @torch.no_grad()
+    def start_from_linear(self, fitted: Tensor, diffusion: Tensor) -> None:
+        """Start from the drift `[1, x] @ fitted`, `(1 + d, d)`, and a constant diffusion `(d,)`.
+
+        Networks start at outputs of order one: what is not linear may be far larger than the best
+        line, and a ridge then means the same for all data.
+        """
+        self._start_linear(fitted, torch.ones_like(diffusion))
+        self._start_diffusion(diffusion)
+
+    def _start_linear(self, fitted: Tensor, size: Tensor) -> None:
+        """Scale the drift to a size `(d,)`; what is linear in it starts as `[1, x] @ fitted`."""
         _scale(self.drift, size)
         for part in self.drift.modules():
             if isinstance(part, LinearField):
                 part.b.copy_(fitted[0] / size)
                 part.A.copy_(fitted[1:].T / size.unsqueeze(1))
-        self._start_diffusion(diffusion)
 
     @torch.no_grad()
     def start_from_fit(self, other: Coefficients, pairs: Pairs) -> None:
@@ -83,6 +98,15 @@ class Coefficients(nn.Module):
         self.drift.load_state_dict(own | same)
         if self.noise is not None and other.noise is not None:
             self.noise.load_state_dict(other.noise.state_dict())
+
+    def sped_up(self, factor: float) -> Coefficients:
+        """Those of the same process run so many times as fast."""
+        other = copy.deepcopy(self)
+        for role in ("drift", "diffusion"):
+            field = getattr(other, role)
+            like = next(field.parameters(), torch.empty(0))
+            setattr(other, role, Scaled(field, torch.full((1,), factor).to(like)))
+        return other
 
     def _start_diffusion(self, mean: Tensor) -> None:
         """Start from a diffusion of this mean: constant, where a constant can hold it."""

@@ -64,8 +64,16 @@ class MixtureFit:
         self.residual = fokker_planck()
 
     def stages(self) -> Iterator[Stage]:
+        yield from self.choose()
+        yield from self.refine()
+
+    def choose(self) -> Iterator[Stage]:
+        """By likelihood alone, and of which size."""
         if int(self.model.components) == 0:
             yield from self._choose()
+
+    def refine(self) -> Iterator[Stage]:
+        """Once drift and diffusion are known: with the residual of their equation."""
         if self.setting.refine.steps:
             yield self._residual_stage()
 

@@ -31,8 +31,11 @@ from hollowpde.problem.sde.metrics import (
     residual_rel_rms,
     resimulate_seen,
 )
+from hollowpde.problem.sde.matching import Further, WeakCriterion
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import batches, each, mean_over, thinned, transitions
+from hollowpde.problem.sde.verdict import Verdict, paired_verdict
+from hollowpde.problem.sde.verdict.panels import verdict_panels
 from hollowpde.problem.stage import SideBySide, Stage
 
 if TYPE_CHECKING:
@@ -56,16 +59,23 @@ class SDEFit(Fit):
         problem: SDEProblem,
         split: Split,
         logarithmic: Split,
+        further: tuple[Further, ...],
         model: SDEModel,
         compute: Compute,
     ) -> None:
         self.problem, self.split, self.model, self.compute = problem, split, model, compute
+        self.further = further
         units, dtype = model.standardisation, compute.dtype
         self.coefficients = CoefficientFit(
             problem.transition,
             model,
             self._seen(units.pairs(logarithmic.train, dtype)),
             thinned(self._seen(units.pairs(logarithmic.validation, dtype))),
+            WeakCriterion(
+                problem.matching.tests, None, None, problem.autonomous, compute.seed, further
+            )
+            if further
+            else None,
         )
         self.mixture = MixtureFit(
             problem.density,
@@ -83,7 +93,10 @@ class SDEFit(Fit):
 
     def fingerprint(self) -> str:
         parts = [part.fingerprint() for part in self.split]
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        digest = hashlib.sha256("".join(parts).encode())
+        for experiment in self.further:
+            digest.update(experiment.points.x.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def resimulated(self) -> Resimulated:
@@ -109,7 +122,8 @@ class SDEFit(Fit):
         metrics["residual_rel_rms"] = residual_rel_rms(learned, test)
         metrics["marginal_ks_ratio"] = marginal_ks_ratio(self.resimulated, self.compute.seed)
         metrics["components"] = int(self.model.components)
-        return metrics | parameter_metrics(learned) | self.evidence.metrics()
+        metrics |= parameter_metrics(learned)
+        return metrics | self.evidence.metrics() | self.verdict.metrics
 
     def headlines(self, metrics: Metrics) -> Mapping[str, str]:
         shown = {
@@ -128,7 +142,26 @@ class SDEFit(Fit):
         # The panels look at the fit, the fit need not know how.
         from hollowpde.problem.sde.panels import panels
 
-        return [*panels(self), *diagnostic_panels(self.evidence)]
+        warned = verdict_panels(self.verdict) if self.verdict.sentences else []
+        return [*warned, *panels(self), *diagnostic_panels(self.evidence)]
+
+    def sentences(self) -> list[str]:
+        return self.verdict.sentences
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What can be known from these data, and what cannot; once all is fitted."""
+        fit, pair = self.coefficients, self.model.best
+        rows = thinned(fit.train, _SCORED)
+        share = transitions(fit.train) / transitions(rows)
+
+        def log_likelihood(factor: float) -> float:
+            faster = pair.sped_up(factor)
+            return share * float(
+                each(lambda r: fit.log_prob(faster, fit.likelihood, r), rows).sum()
+            )
+
+        return paired_verdict(log_likelihood, self.evidence.extrapolated)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -223,17 +256,11 @@ class SDEFit(Fit):
         """Per transition of the test paths, in the user's units."""
         rows = self._seen(self.test_pairs)
         total = -self.coefficients.log_probs(self.model.best, rows).sum()
-        return float(total) / transitions(rows) + self._volume(self.test_pairs.x_next)
+        return float(total) / transitions(rows) + self.model.volume(self.test_pairs.x_next)
 
     @torch.no_grad()
     def _test_density_nll(self) -> float:
         """Per observation of the test paths, in the user's units."""
         mixture, rows = self.mixture, self.test_points
         inner = mean_over(lambda r: mixture.nll(self.model.density, r), rows)
-        return inner + self._volume(rows.x)
-
-    def _volume(self, x: Tensor) -> float:
-        """What the NLL of observations in standardised units lacks in the user's, on average."""
-        units = self.model.standardisation
-        logarithms = (x * units.scale + units.shift)[:, list(self.model.place.positive)]
-        return float(units.scale.log().sum() + logarithms.sum(1).mean())
+        return inner + self.model.volume(rows.x)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.data import Logarithms
+from hollowpde.errors import UnsupportedError
 from hollowpde.nets import FromFunction, FromLogDiffusion, FromLogDrift
 from hollowpde.operators.field import Field
 from hollowpde.problem.sde.coefficients import Coefficients
@@ -55,8 +56,8 @@ class LearnedSDE:
         place = model.place
         density = PhysicalDensity(model.density, place.units)
         self.density = PositiveDensity(density, place.positive) if any(place.positive) else density
-        self.sde = _fitted(model.best, place)
-        self.parameters = named_parameters(model.best, place)
+        self._sde = None if model.refused else _fitted(model.best, place)
+        self.parameters = {} if model.refused else named_parameters(model.best, place)
         self.observation = (
             None
             if model.noise is None
@@ -74,6 +75,27 @@ class LearnedSDE:
             if members
             else None
         )
+
+    @property
+    def sde(self) -> FittedSDE:
+        """The fitted SDE.
+
+        Raises:
+            UnsupportedError: the data do not tell what it is.
+        """
+        if self._sde is None:
+            raise UnsupportedError(
+                "drift and diffusion are not identified: the snapshots do not change through time. "
+                "Only their ratio is known, run.drift_over_diffusion(t, x)."
+            )
+        return self._sde
+
+    def drift_over_diffusion(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """What a steady state tells of an SDE of constant D: f / D = 1/2 grad log p, `(..., d)`.
+
+        Of a process that is reversible, which on a line every one is.
+        """
+        return 0.5 * self.density.score(t, x)
 
 
 def _fitted(pair: Coefficients, place: Place) -> FittedSDE:

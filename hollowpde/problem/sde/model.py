@@ -20,7 +20,9 @@ class SDEModel(nn.Module):
     Of each diffusion there are as many pairs of coefficients as ridges to fit with. `chosen` is
     which pair was chosen, `likelihood` which transition likelihood, both counted from 0 and -1
     before the choice; `kinds` which diffusion each member has, -1 before it has begun;
-    `components` is the size of the density, 0 before the choice.
+    `components` is the size of the density, 0 before the choice. `paired` data are paths. Of snapshots, `settled` is the
+    ridge of each diffusion, -1 before the choice, the anchors are what the equations of each round
+    are weighed by, and `refused` says that drift and diffusion cannot be known.
     """
 
     chosen: Tensor
@@ -28,6 +30,9 @@ class SDEModel(nn.Module):
     components: Tensor
     kinds: Tensor
     noisy: Tensor
+    settled: Tensor
+    refused: Tensor
+    paired: Tensor
 
     def __init__(
         self,
@@ -38,6 +43,8 @@ class SDEModel(nn.Module):
         ridges: int,
         members: int,
         observation: ObservationNoise,
+        paired: bool = True,
+        rounds: int = 0,
     ) -> None:
         super().__init__()
         self.place = place
@@ -53,6 +60,14 @@ class SDEModel(nn.Module):
             nn.ModuleList(Coefficients(place, drift, D, observation) for D in diffusions)
             for _ in range(members)
         )
+        # Of snapshots: what the equations of each round of each diffusion are weighed by.
+        self.anchors = nn.ModuleList(
+            Coefficients(place, drift, D, observation) for D in diffusions for _ in range(rounds)
+        )
+        self.anchors.requires_grad_(False)
+        self.register_buffer("settled", torch.full((len(diffusions),), -1, dtype=torch.long))
+        self.register_buffer("refused", torch.tensor(False))
+        self.register_buffer("paired", torch.tensor(paired))
         self.register_buffer("kinds", torch.full((members,), -1, dtype=torch.long))
         none = torch.full((), -1, dtype=torch.long)
         self.register_buffer("chosen", none.clone())
@@ -64,6 +79,10 @@ class SDEModel(nn.Module):
     def pair(self, k: int) -> Coefficients:
         """A candidate of drift and diffusion."""
         return _coefficients(self.coefficients, k)
+
+    def anchor(self, k: int) -> Coefficients:
+        """The coefficients that a round starts from."""
+        return _coefficients(self.anchors, k)
 
     @property
     def best(self) -> Coefficients:
@@ -102,6 +121,18 @@ class SDEModel(nn.Module):
         if not isinstance(density, GaussianMixture):
             raise TypeError("candidates are mixtures")
         return density
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Take networks to a dtype; units stay in double precision."""
+        for part in (self.coefficients, self.members, self.densities, self.anchors):
+            part.to(dtype=dtype)
+        self.standardisation.double()
+
+    def volume(self, x: Tensor) -> float:
+        """What the NLL of states in standardised units lacks in the user's, on average."""
+        units = self.standardisation
+        logarithms = (x * units.scale + units.shift)[:, list(self.place.positive)]
+        return float(units.scale.log().sum() + logarithms.sum(1).mean())
 
 
 def _coefficients(kinds: nn.Module, k: int) -> Coefficients:

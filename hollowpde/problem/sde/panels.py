@@ -31,6 +31,7 @@ from hollowpde.residuals import fokker_planck
 
 if TYPE_CHECKING:
     from hollowpde.problem.sde.fit import SDEFit
+    from hollowpde.problem.sde.snapshot_fit import SnapshotFit
 
 # More coordinates than this are not drawn one by one.
 _SHOWN = 4
@@ -39,14 +40,11 @@ _GRID = 161
 
 
 @torch.no_grad()
-def panels(fit: SDEFit) -> list[Panel]:
+def panels(fit: SDEFit | SnapshotFit) -> list[Panel]:
     """Density over the data, drift and diffusion, residual, and re-simulated paths."""
     shown = range(min(fit.split.train.dim, _SHOWN))
     # Pictures are computed in double precision: single cannot tell large time stamps apart.
-    out: list[Panel] = []
-    if fit.split.train.dim == 2:
-        out.append(_plane_density(fit))
-    out += [_density(fit, j) for j in shown]
+    out = density_panels(fit)
     if fit.split.train.dim == 2:
         out.append(_flow(fit))
     out += [chart for j in shown for chart in _coefficients(fit, j)]
@@ -57,7 +55,15 @@ def panels(fit: SDEFit) -> list[Panel]:
     return out
 
 
-def _density(fit: SDEFit, j: int) -> Film:
+@torch.no_grad()
+def density_panels(fit: SDEFit | SnapshotFit) -> list[Panel]:
+    """The density over the data."""
+    data = fit.split.train
+    out: list[Panel] = [_plane_density(fit)] if data.dim == 2 else []
+    return out + [_density(fit, j) for j in range(min(data.dim, _SHOWN))]
+
+
+def _density(fit: SDEFit | SnapshotFit, j: int) -> Film:
     """The marginal of one coordinate through time, over the histogram of the data."""
     data, name = fit.split.train.double(), fit.split.train.names[j]
     low, high = _range(data.x[:, j], 0.0)
@@ -83,7 +89,7 @@ def _density(fit: SDEFit, j: int) -> Film:
     )
 
 
-def _plane_density(fit: SDEFit) -> Film:
+def _plane_density(fit: SDEFit | SnapshotFit) -> Film:
     """The joint density of two coordinates through time, under the data."""
     data = fit.split.train.double()
     (a, b), (c, d) = (_range(data.x[:, j], 0.0) for j in (0, 1))
@@ -107,7 +113,7 @@ def _plane_density(fit: SDEFit) -> Film:
     )
 
 
-def _flow(fit: SDEFit) -> Chart:
+def _flow(fit: SDEFit | SnapshotFit) -> Chart:
     """The drift of a two-dimensional process as arrows."""
     data = fit.split.train.double()
     (a, b), (c, d) = (_range(data.x[:, j], 0.005) for j in (0, 1))
@@ -122,12 +128,12 @@ def _flow(fit: SDEFit) -> Chart:
     )
 
 
-def _coefficients(fit: SDEFit, j: int) -> list[Chart]:
+def _coefficients(fit: SDEFit | SnapshotFit, j: int) -> list[Chart]:
     """Drift and squared diffusion of one coordinate: as functions at d = 1, else at points."""
     return [_coefficient(fit, j, k) for k in (0, 1)]
 
 
-def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
+def _coefficient(fit: SDEFit | SnapshotFit, j: int, k: int) -> Chart:
     data, test = fit.split.train.double(), fit.split.test
     name, truth = data.names[j], fit.problem.truth
     what, symbol = (("Drift", "f"), ("Squared diffusion", "D = g²"))[k]
@@ -185,7 +191,7 @@ def _coefficient(fit: SDEFit, j: int, k: int) -> Chart:
     )
 
 
-def _parameters(fit: SDEFit) -> Table:
+def _parameters(fit: SDEFit | SnapshotFit) -> Table:
     """The user's own parameters, and the noise of the observations where it was fitted."""
     learned = fit.learned
     intervals = {} if learned.ensemble is None else learned.ensemble.intervals()
@@ -202,7 +208,7 @@ def _parameters(fit: SDEFit) -> Table:
     return Table("Parameters", caption, headings, rows)
 
 
-def _residual(fit: SDEFit) -> Chart:
+def _residual(fit: SDEFit | SnapshotFit) -> Chart:
     """What is left of the Fokker-Planck equation, over t and x (or t and the first coordinate)."""
     data, learned = fit.split.train.double(), fit.learned
     fields = [learned.density, learned.sde.drift, learned.sde.diffusion]
@@ -247,7 +253,7 @@ def _residual(fit: SDEFit) -> Chart:
     )
 
 
-def _resimulated(fit: SDEFit, j: int) -> Chart:
+def _resimulated(fit: SDEFit | SnapshotFit, j: int) -> Chart:
     """Quantiles through time: held-out paths, and paths of the fitted SDE from the same starts."""
     pairs = fit.resimulated
     levels = (0.05, 0.5, 0.95)

@@ -1,6 +1,10 @@
 """What a fitted SDE is for: stationary density, exit times, forecasts."""
 
-from hollowpde.problem.sde.longrun.density_forecast import DensityForecast, forecast_density
+from hollowpde.problem.sde.longrun.density_forecast import (
+    DensityForecast,
+    PlaneDensityForecast,
+    forecast_density,
+)
 from hollowpde.problem.sde.longrun.exit_time import (
     ExitTimes,
     SimulatedExit,
@@ -15,6 +19,7 @@ __all__ = [
     "DensityForecast",
     "ExitTimes",
     "Forecast",
+    "PlaneDensityForecast",
     "SimulatedExit",
     "StationaryDensity",
     "effective_potential",

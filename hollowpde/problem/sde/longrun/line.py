@@ -18,6 +18,7 @@ from hollowpde.problem.panel import Array
 _OFFSETS = tuple(0.381966 * 10.0**k for k in range(-3, 10, 2))
 # Squared diffusion below this share of what matters on the grid is none.
 _NOISELESS = 1e-12
+_SIMULATE = "in more dimensions simulate it, as hp.forecast and hp.simulate_exit_time do."
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,25 +34,32 @@ class Line:
         return float(self.x[1] - self.x[0])
 
     def rates(self) -> tuple[Array, Array]:
-        r"""Rates of the jumps to the next point up and down, which stand for the SDE.
+        """Rates of the jumps to the next point up and down: `jump_rates`."""
+        return jump_rates(self.drift, self.diffusion, self.spacing)
 
-        $$ \frac{D}{2 h^2} B(\mp z), \quad z = 2 f h / D, \quad B(z) = z / (e^z - 1) $$
 
-        The generator `f u' + D/2 u''` to second order in the spacing h, exact where f and D are
-        constant, and never negative, however strong the drift.
+def jump_rates(drift: Array, diffusion: Array, h: float) -> tuple[Array, Array]:
+    r"""Rates of the jumps along one axis to the next point up and down, which stand for the SDE.
 
-        Source:
-            Scharfetter and Gummel, Large-signal analysis of a silicon Read diode oscillator
-            (1969).
-        """
-        h = self.spacing
-        reach = float(self.diffusion.max() + np.abs(self.drift).max() * h)
-        noise = np.maximum(self.diffusion, _NOISELESS * reach)
-        if reach == 0:
-            return noise, noise
-        z = 2 * self.drift * h / noise
-        size = noise / (2 * h**2)
-        return size / exprel(-z), size / exprel(z)
+    $$ \frac{D}{2 h^2} B(\mp z), \quad z = 2 f h / D, \quad B(z) = z / (e^z - 1) $$
+
+    The generator `f u' + D/2 u''` to second order in the spacing h, exact where f and D are
+    constant, and never negative, however strong the drift.
+
+    Arguments:
+        drift, diffusion: f and D along the axis at the points of a grid, of any shape.
+        h: the spacing along the axis.
+
+    Source:
+        Scharfetter and Gummel, Large-signal analysis of a silicon Read diode oscillator (1969).
+    """
+    reach = float(diffusion.max() + np.abs(drift).max() * h)
+    noise = np.maximum(diffusion, _NOISELESS * reach)
+    if reach == 0:
+        return noise, noise
+    z = 2 * drift * h / noise
+    size = noise / (2 * h**2)
+    return size / exprel(-z), size / exprel(z)
 
 
 def on_line(sde: SDE, low: float, high: float, n: int, t: float | None) -> Line:
@@ -69,7 +77,7 @@ def on_line(sde: SDE, low: float, high: float, n: int, t: float | None) -> Line:
         UnsupportedError: an SDE that is not Ito with diagonal noise.
     """
     x = grid(low, high, n)
-    check_one_dimensional(sde, 0.0 if t is None else t, x)
+    check_dimension(sde, 0.0 if t is None else t, x[:2, None], _SIMULATE)
     line = coefficients(sde, x, 0.0 if t is None else t)
     if t is None and depends_on_time(sde, x):
         raise InputError(
@@ -87,12 +95,20 @@ def grid(low: float, high: float, n: int) -> Array:
     return np.linspace(low, high, n)
 
 
-def check_one_dimensional(sde: SDE, t: float, x: Array) -> None:
-    """Refuse an SDE that is not a one-dimensional Ito SDE."""
-    y = torch.as_tensor(x[:2, None])
+def check_dimension(sde: SDE, t: float, points: Array, otherwise: str) -> None:
+    """Refuse what is no Ito SDE of the dimension of two points `(2, d)`, d at most 2.
+
+    Arguments:
+        sde: in the torchsde protocol.
+        t: the time at which it is asked.
+        points: states.
+        otherwise: what to do with an SDE of another dimension, the end of the error.
+    """
+    y = torch.as_tensor(points)
+    d = y.shape[1]
     refusal = (
-        "sde must be one-dimensional, taking and giving states of shape (n, 1), but {}: in more "
-        "dimensions simulate it, as hp.forecast and hp.simulate_exit_time do."
+        f"sde must be {('one', 'two')[d - 1]}-dimensional, taking and giving states of shape "
+        f"(n, {d}), but {{}}: {otherwise}"
     )
     try:
         with torch.no_grad():
@@ -100,8 +116,8 @@ def check_one_dimensional(sde: SDE, t: float, x: Array) -> None:
     except (IndexError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(refusal.format(f"raises {type(error).__name__}: {reason}")) from error
-    if shapes != [(2, 1)] * 2:
-        raise InputError(refusal.format(f"returns {shapes[0]} and {shapes[1]} for (2, 1)"))
+    if shapes != [(2, d)] * 2:
+        raise InputError(refusal.format(f"returns {shapes[0]} and {shapes[1]} for (2, {d})"))
     check_sde(sde, _time(t), y)
 
 
@@ -118,20 +134,27 @@ def depends_on_time(sde: SDE, x: Array) -> bool:
     return False
 
 
-@torch.no_grad()
 def coefficients(sde: SDE, x: Array, t: float) -> Line:
     """The coefficients at points x `(n,)` and time t."""
-    y = torch.as_tensor(x[:, None])
-    drift = sde.f(_time(t), y)[:, 0].double().numpy()
-    diffusion = sde.g(_time(t), y)[:, 0].double().square().numpy()
-    for name, values in (("f", drift), ("g", diffusion)):
-        bad = ~np.isfinite(values)
+    drift, diffusion = values(sde, x[:, None], t)
+    return Line(x, drift[:, 0], diffusion[:, 0])
+
+
+@torch.no_grad()
+def values(sde: SDE, points: Array, t: float) -> tuple[Array, Array]:
+    """f and D = g^2 at points `(n, d)` and time t, `(n, d)` each and finite."""
+    y = torch.as_tensor(points)
+    drift = sde.f(_time(t), y).double().numpy()
+    diffusion = sde.g(_time(t), y).double().square().numpy()
+    for name, value in (("f", drift), ("g", diffusion)):
+        bad = ~np.isfinite(value).all(1)
         if bad.any():
+            at = ", ".join(f"{x:.6g}" for x in points[bad][0])
             raise InputError(
-                f"sde.{name} must be finite from low to high, but is not at x = "
-                f"{x[bad][0]:.6g}: give an interval within which the process lives."
+                f"sde.{name} must be finite from low to high, but is not at x = {at}: give an "
+                "interval within which the process lives."
             )
-    return Line(x, drift, diffusion)
+    return drift, diffusion
 
 
 def _time(t: float) -> torch.Tensor:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from hollowpde.data.simulate import SDE
 from hollowpde.errors import InputError
-from hollowpde.problem.panel import Array, Axes, Band, Bars, Chart, Line, Mark, Role, Surface
+from hollowpde.problem.panel import (
+    Array,
+    Axes,
+    Band,
+    Bars,
+    Chart,
+    Film,
+    Line,
+    Mark,
+    Role,
+    Surface,
+)
+from hollowpde.problem.sde.longrun.density_forecast import DensityForecast, PlaneDensityForecast
 from hollowpde.problem.sde.longrun.exit_time import mean_exit_time
 from hollowpde.problem.sde.longrun.forecast import Forecast
 from hollowpde.problem.sde.longrun.potential import effective_potential, rotational_share
@@ -19,6 +33,10 @@ _GRADIENT = 0.05
 _POINTS = 200
 _GRID = 41
 _SHOWN = 401
+_FRAMES = 21
+_PLANE = 81
+# How far a first density, which may be of a single state, may rise above all later ones.
+_HIGHEST = 3.0
 
 
 def stationary_charts(
@@ -164,6 +182,45 @@ def forecast_charts(
     return charts
 
 
-def _thin(n: int) -> Array:
+def density_forecast_film(
+    forecast: DensityForecast | PlaneDensityForecast, names: Sequence[str]
+) -> Film:
+    """The density of a forecast through time.
+
+    Arguments:
+        forecast: what `forecast_density` returned.
+        names: of the coordinates, one or two.
+    """
+    axes = [forecast.x] if isinstance(forecast, DensityForecast) else [forecast.x, forecast.y]
+    if len(names) != len(axes):
+        raise InputError(f"names must be {len(axes)}, of each coordinate one, but are {names}.")
+    top = min(forecast.density.max(), _HIGHEST * forecast.density[1:].max())
+    frames: list[tuple[str, list[Mark]]] = []
+    for k in _thin(len(forecast.times), _FRAMES):
+        p = np.minimum(forecast.density[k], top)
+        mark: Mark
+        if isinstance(forecast, DensityForecast):
+            keep = _thin(len(forecast.x))
+            mark = Line("density", Role.FIT, forecast.x[keep], p[keep])
+        else:
+            i, j = (_thin(len(x), _PLANE) for x in axes)
+            mark = Surface("density", Role.FIT, forecast.x[i], forecast.y[j], p[np.ix_(i, j)].T)
+        frames.append((f"{forecast.times[k]:.6g}", [mark]))
+    caption = (
+        "The density that the fitted equation foretells, by its Fokker-Planck equation. Move the "
+        "slider through time."
+    )
+    if top < forecast.density.max():
+        caption += " The first ones are cut off at the top."
+    spans = [(float(x[0]), float(x[-1])) for x in axes]
+    labels = (
+        Axes(names[0], "density", spans[0])
+        if len(axes) == 1
+        else Axes(names[0], names[1], spans[0], spans[1])
+    )
+    return Film("Density forecast", caption, labels, "t", frames)
+
+
+def _thin(n: int, most: int = _SHOWN) -> Array:
     """Indices of as many points as a picture can show."""
-    return np.linspace(0, n - 1, min(n, _SHOWN)).round().astype(int)
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)

@@ -1,0 +1,172 @@
+"""The profile of the moment equations over the scale of D, with everything else free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hollowpde.nets import FromFunction, LinearField
+from hollowpde.operators.field import Field
+from hollowpde.operators.reference import FieldLike
+from hollowpde.problem.sde.coefficients import Coefficients
+from hollowpde.problem.sde.matching import WeakCriterion
+from hollowpde.problem.sde.verdict.verdict import Profile
+
+FACTORS = np.exp(np.linspace(-math.log(4), math.log(4), 81))
+
+# What a network might have been besides: random features of a Gaussian process, so many of them,
+# that vary over so many standard deviations and are of the size of the drift itself.
+_FEATURES = 120
+_LEAST_FEATURES = 20
+_LENGTH = 0.7
+# In sizes of the drift: how far what is linear or parametric may be off.
+_WIDE = 10.0
+# Of a parameter, for a difference quotient.
+_STEP = 1e-3
+
+
+@torch.no_grad()
+def scale_profiles(
+    criterion: WeakCriterion, pair: Coefficients, names: Sequence[str], noisy: Sequence[bool]
+) -> list[Profile]:
+    r"""For each coordinate with noise, how the chi-square grows when its D is scaled.
+
+    Moment equations are linear in f and D. With the drift free to be anything smooth,
+
+    $$ \chi^2(c) = \min_\delta \; |w + (c - 1) \, \tau + J \delta|^2 + |\delta|^2 $$
+
+    in closed form (less the pull of noise, which is linear): w the leftovers of the fit, tau the
+    response to one more D, J that to changes of the drift, of the other D and of the shape of
+    this one. A network may change by smooth functions of the size of the drift; a parametric or
+    linear drift by its parameters alone.
+
+    Arguments:
+        criterion: the moment equations.
+        pair: the fitted coefficients.
+        names, noisy: of the coordinates.
+    """
+    if not _free(pair.diffusion):
+        return []
+    criterion.weigh(pair.drift, pair.diffusion)
+    start = _linear_parts(criterion, pair.drift, pair.diffusion)
+
+    def to_drift(change: FieldLike) -> Tensor:
+        changed = lambda t, x: pair.drift(t, x) + change(t, x)  # noqa: E731
+        return _linear_parts(criterion, changed, pair.diffusion) - start
+
+    def to_diffusion(change: FieldLike, i: int) -> Tensor:
+        """Of a relative change of D_i."""
+
+        def changed(t: Tensor, x: Tensor) -> Tensor:
+            D = pair.diffusion(t, x).clone()
+            D[:, i] *= 1 + change(t, x)[:, i]
+            return D
+
+        return _linear_parts(criterion, pair.drift, changed) - start
+
+    size = criterion.size_of(pair.drift).tolist()
+    dims = [i for i, has in enumerate(noisy) if has]
+    free = [to_drift(change) for change in _drift_changes(pair, size)]
+    free += [to_diffusion(shape, i) for i in dims for shape in _shapes(pair, i, len(size))]
+    tau = [to_diffusion(_along(i, lambda x: 1.0), i) for i in dims]
+    columns = torch.stack([*free, *tau], dim=1)
+    J, pull, w = columns[:-1], columns[-1], start[:-1]
+    prior = torch.ones(columns.shape[1], dtype=J.dtype, device=J.device)
+    prior[len(free) :] = _WIDE**-2
+    spread = torch.linalg.inv(J.T @ J + prior.diag())
+    best = -spread @ (J.T @ w - pull)
+    profiles = []
+    for k, i in enumerate(dims, start=len(free)):
+        excess = (FACTORS - 1 - float(best[k])) ** 2 / float(spread[k, k])
+        profiles.append(Profile(f"the diffusion of {names[i]}", FACTORS, excess))
+    return profiles
+
+
+def _linear_parts(criterion: WeakCriterion, drift: FieldLike, diffusion: FieldLike) -> Tensor:
+    """The leftovers, and below them the pull of noise: affine in f and D all, `(R + 1,)`."""
+    left, pull = criterion.leftovers(drift, diffusion), criterion.pull(drift, diffusion)
+    return torch.cat([left, pull.to(left).reshape(1)]).double()
+
+
+def _drift_changes(pair: Coefficients, size: Sequence[float]) -> Iterator[FieldLike]:
+    """What the drift may be besides, in units of what is likely."""
+    d = len(size)
+    if not _networks(pair, pair.drift):
+        yield from _tangents(pair.drift)
+        return
+    for i in range(d):
+        yield _along(i, lambda x, i=i: _WIDE * size[i])
+        for j in range(d):
+            yield _along(i, lambda x, i=i, j=j: _WIDE * size[i] * x[:, j])
+        for wave in _waves(d, seed=i):
+            yield _along(i, lambda x, i=i, wave=wave: size[i] * wave(x))
+
+
+def _shapes(pair: Coefficients, i: int, d: int) -> Iterator[FieldLike]:
+    """What the shape of D_i may be besides, in relation to itself."""
+    if any(isinstance(part, FromFunction) for part in pair.diffusion.modules()):
+        return  # the user's own is scaled as it is
+    if any(isinstance(part, LinearField) for part in pair.diffusion.modules()):
+        for j in range(d):
+            yield _along(i, lambda x, j=j: x[:, j])
+    if _networks(pair, pair.diffusion):
+        for wave in _waves(d, seed=d + i):
+            # Without their means, which are a scale.
+            yield _along(i, lambda x, wave=wave: wave(x) - wave(x).mean())
+
+
+def _along(i: int, value: Callable[[Tensor], Tensor | float]) -> FieldLike:
+    """A field that is zero but along dimension i."""
+
+    def field(t: Tensor, x: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        out[:, i] = value(x)
+        return out
+
+    return field
+
+
+def _waves(d: int, seed: int) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Random features of a Gaussian process of variance one."""
+    count = max(_LEAST_FEATURES, _FEATURES // d)
+    generator = torch.Generator().manual_seed(seed)
+    omega = torch.randn(count, d, generator=generator) / (_LENGTH * math.sqrt(d))
+    phase = 2 * math.pi * torch.rand(count, generator=generator)
+    for k in range(count):
+        yield lambda x, k=k: math.sqrt(2 / count) * torch.cos(x @ omega[k].to(x) + float(phase[k]))
+
+
+def _tangents(field: Field) -> Iterator[FieldLike]:
+    """The change of a field with each of its parameters."""
+    for parameter in _free(field):
+        flat = parameter.view(-1)
+        for k in range(len(flat)):
+            yield _tangent(field, flat, k)
+
+
+def _tangent(field: Field, flat: Tensor, k: int) -> FieldLike:
+    size = max(1.0, abs(float(flat[k])))
+
+    def tangent(t: Tensor, x: Tensor) -> Tensor:
+        kept = flat[k].clone()
+        flat[k] = kept + _STEP * size
+        above = field(t, x)
+        flat[k] = kept - _STEP * size
+        below = field(t, x)
+        flat[k] = kept
+        return _WIDE * (above - below) / (2 * _STEP)
+
+    return tangent
+
+
+def _free(field: Field) -> list[Tensor]:
+    return [p for p in field.parameters() if p.requires_grad]
+
+
+def _networks(pair: Coefficients, field: Field) -> bool:
+    """Whether a field has networks in it, that may be of any shape."""
+    return bool({id(p) for p in field.parameters()} & {id(w) for w in pair.weights})
