@@ -1,7 +1,7 @@
 """hollowpde: fit differential equations to data with exact, cheap differential operators."""
 
 from hollowpde.data import Simulated, Steady, Table, Trajectories, simulate
-from hollowpde.densities import Density, GaussianMixture
+from hollowpde.densities import CorrelatedMixture, Density, GaussianMixture
 from hollowpde.errors import HollowPDEError, InputError, TrainingError, UnsupportedError
 from hollowpde.likelihoods import (
     DiagonalClosure,
@@ -25,6 +25,7 @@ from hollowpde.nets import (
     HollowNet,
     Linear,
     MaskedMLP,
+    MovingLinear,
     Positive,
     ProductNet,
     RidgeNet,
@@ -57,6 +58,8 @@ from hollowpde.problem import (
     ObservationNoise,
     Parametric,
     Problem,
+    ScoreMatching,
+    ScoreProblem,
     SDEProblem,
     StrongForm,
     TransitionFit,
@@ -88,6 +91,7 @@ __all__ = [
     "Constant",
     "Convolution1d",
     "Convolution2d",
+    "CorrelatedMixture",
     "Density",
     "DensityFit",
     "DiagonalClosure",
@@ -111,6 +115,7 @@ __all__ = [
     "MaskedMLP",
     "MixtureClosure",
     "MomentClosure",
+    "MovingLinear",
     "Needs",
     "ObservationNoise",
     "Parametric",
@@ -123,6 +128,8 @@ __all__ = [
     "RidgeNet",
     "Run",
     "SDEProblem",
+    "ScoreMatching",
+    "ScoreProblem",
     "SeparableNet",
     "SeparateMLP",
     "SharedMLP",

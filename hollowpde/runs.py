@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,12 @@ class Run:
         """The ratio f / D, `(..., d)`, which is all that snapshots of a steady state tell."""
         ratio: Tensor = self._part("drift_over_diffusion")(t, x)
         return ratio
+
+    @property
+    def score(self) -> Callable[..., Tensor]:
+        """The score grad log p, called as `(t, x)`, of a score problem."""
+        score: Callable[..., Tensor] = self._part("score")
+        return score
 
     @property
     def ensemble(self) -> Ensemble:

@@ -12,7 +12,7 @@ import torch
 import typer
 
 from hollowpde import runs
-from hollowpde.cli.simulate import _names
+from hollowpde.cli.simulate import names_of
 from hollowpde.data.simulate import SDE
 from hollowpde.errors import InputError
 from hollowpde.files import write_whole
@@ -81,7 +81,7 @@ def forecast(
             f"mass within {np.abs(density.mass - 1).max():.1e} of 1, smallest density "
             f"{density.smallest.min():.3g}"
         )
-    names = _names(run, [f"x{j + 1}" for j in range(now.shape[1])])
+    names = names_of(run, [f"x{j + 1}" for j in range(now.shape[1])])
     table = _table(times, names, quantiles)
     write_whole(out, lambda file: table.to_csv(file, index=False))
     typer.echo(f"quantiles of {', '.join(names)} at {points} times: {out}")

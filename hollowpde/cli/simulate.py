@@ -57,7 +57,7 @@ def simulate(
         fitted.sde, x0, torch.linspace(start, stop, points, dtype=torch.float64), paths, seed
     )
     table = pd.DataFrame({"path": data.path.numpy(), "t": data.t.numpy()})
-    for name, column in zip(_names(run, data.names), data.x.T, strict=True):
+    for name, column in zip(names_of(run, data.names), data.x.T, strict=True):
         table[name] = column.numpy()
     if out.suffix == ".parquet":
         write_whole(out, lambda file: table.to_parquet(file, index=False))
@@ -66,7 +66,7 @@ def simulate(
     typer.echo(f"{paths} paths at {points} times: {out}")
 
 
-def _names(run: Path, usual: Sequence[str]) -> Sequence[str]:
+def names_of(run: Path, usual: Sequence[str]) -> Sequence[str]:
     """What the data of a run call their coordinates, where their declaration says it."""
     data = RunDirectory.open(run).read_json("settings.json")["problem"]["data"]
     given = (data.get("names") or data.get("state")) if isinstance(data, dict) else None

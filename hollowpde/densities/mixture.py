@@ -11,13 +11,13 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from hollowpde import taylor
-from hollowpde.densities.base import Density
+from hollowpde.densities.base import DensityModel
 from hollowpde.errors import InputError
 from hollowpde.nets.scalar.sums import along_each
 from hollowpde.operators.field import as_time
 
 
-class Mixture(Density):
+class Mixture(DensityModel):
     r"""A normalised sum of normal distributions, weighted, moved and shaped by t.
 
     $$ p(t, x) = \sum_r w_r(t) N(x; \mu_r(t), (W_r(t)^\top W_r(t))^{-1}) $$
@@ -157,6 +157,12 @@ class Mixture(Density):
         log_scales = self._marginal_log_scales(shapes)
         z = (x.unsqueeze(-2) - means) / log_scales.exp()
         return (log_weights.unsqueeze(-1) + _log_normal(z, log_scales)).logsumexp(-2)
+
+    def marginal_cdf(self, t: Tensor | float, x: Tensor) -> Tensor:
+        """P(X_j <= x_j) at t, of each coordinate alone, `(..., d)`."""
+        log_weights, means, shapes = self._at(as_time(t, x))
+        z = (x.unsqueeze(-2) - means) / self._marginal_log_scales(shapes).exp()
+        return (log_weights.exp().unsqueeze(-1) * torch.special.ndtr(z)).sum(-2)
 
     def noisy_log_prob(self, t: Tensor | float, y: Tensor, variance: Tensor) -> Tensor:
         """log p of `y = x + N(0, variance)`, `(...)`; variance `(d,)` of independent noise."""

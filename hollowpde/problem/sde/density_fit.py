@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hollowpde.data import Points
-from hollowpde.densities import GaussianMixture
+from hollowpde.densities import CorrelatedMixture, DensityModel, GaussianMixture
 from hollowpde.errors import InputError
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import batches, by_path, each, few_nats, mean_over, standard_error
@@ -21,12 +22,23 @@ from hollowpde.residuals import fokker_planck
 log = logging.getLogger(__name__)
 
 
+# A covariance has some d^2 / 2 numbers: more dimensions than these are taken as independent within
+# each component.
+_MOST_CORRELATED = 8
+
+# Builds a density for a dimension and a size.
+Family: TypeAlias = Callable[[int, int], DensityModel]
+
+
 @dataclass(frozen=True)
 class DensityFit:
     """How the density is fitted.
 
     Arguments:
         components: sizes of mixture to try; held-out NLL chooses.
+        family: called as `family(dim, components)`; `hp.CorrelatedMixture` or
+            `hp.GaussianMixture`, or a `DensityModel` of your own. By default the first in two to
+            eight dimensions and the second elsewhere.
         batch: observations in a batch.
         optimiser, stop: of each mixture, by negative log-likelihood.
         refine: of the chosen one, with the Fokker-Planck residual added; no steps leave it out.
@@ -34,6 +46,7 @@ class DensityFit:
     """
 
     components: tuple[int, ...] = (1, 2, 3, 5, 8)
+    family: Family | None = None
     batch: int = 2048
     optimiser: Adam = Adam(steps=1000, lr=5e-3)
     stop: EarlyStop = EarlyStop()
@@ -51,6 +64,12 @@ class DensityFit:
             raise InputError(
                 f"residual_weight must not be negative, but is {self.residual_weight}."
             )
+
+    def build(self, dim: int) -> dict[int, DensityModel]:
+        """A density of each size."""
+        correlated = 1 < dim <= _MOST_CORRELATED
+        family = self.family or (CorrelatedMixture if correlated else GaussianMixture)
+        return {k: family(dim, k) for k in self.components}
 
 
 class MixtureFit:
@@ -154,17 +173,17 @@ class MixtureFit:
             stop=setting.stop,
         )
 
-    def nll(self, density: GaussianMixture, rows: Points) -> Tensor:
+    def nll(self, density: DensityModel, rows: Points) -> Tensor:
         """The mean negative log-likelihood of observations."""
         return -self.log_prob(density, rows).mean()
 
-    def log_prob(self, density: GaussianMixture, rows: Points) -> Tensor:
+    def log_prob(self, density: DensityModel, rows: Points) -> Tensor:
         """The log density of observations, with their noise if there is any, `(n,)`."""
         noise = self.model.noise
         if noise is None:
             return density.log_prob(rows.t, rows.x)
         return density.noisy_log_prob(rows.t, rows.x, noise.variance.detach())
 
-    def _path_nll(self, density: GaussianMixture) -> np.ndarray:
+    def _path_nll(self, density: DensityModel) -> np.ndarray:
         rows = self.validation
         return -by_path(each(lambda r: self.log_prob(density, r), rows), rows.path)

@@ -22,6 +22,7 @@ from hollowpde.problem.sde.density_fit import MixtureFit
 from hollowpde.problem.sde.diagnostic_panels import Evidence, diagnostic_panels
 from hollowpde.problem.sde.diagnostics import LikelihoodScore, likelihood_scores
 from hollowpde.problem.sde.learned import LearnedSDE
+from hollowpde.problem.sde.matching import Further, WeakCriterion
 from hollowpde.problem.sde.metrics import (
     Resimulated,
     coverage,
@@ -31,7 +32,6 @@ from hollowpde.problem.sde.metrics import (
     residual_rel_rms,
     resimulate_seen,
 )
-from hollowpde.problem.sde.matching import Further, WeakCriterion
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import batches, each, mean_over, thinned, transitions
 from hollowpde.problem.sde.verdict import Verdict, paired_verdict

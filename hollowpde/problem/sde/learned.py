@@ -85,8 +85,8 @@ class LearnedSDE:
         """
         if self._sde is None:
             raise UnsupportedError(
-                "drift and diffusion are not identified: the snapshots do not change through time. "
-                "Only their ratio is known, run.drift_over_diffusion(t, x)."
+                "drift and diffusion are not identified: the snapshots do not change through "
+                "time. Only their ratio is known, run.drift_over_diffusion(t, x)."
             )
         return self._sde
 

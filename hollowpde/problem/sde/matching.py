@@ -12,6 +12,8 @@ from torch import Tensor
 
 from hollowpde.data import Points
 from hollowpde.errors import InputError, UnsupportedError
+from hollowpde.nets import ConstantField
+from hollowpde.operators.field import Field
 from hollowpde.operators.reference import FieldLike
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.stage import LBFGS, EarlyStop, derived_seed
@@ -159,7 +161,7 @@ class WeakCriterion(Criterion):
     def pull(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
         """What of `nats` is linear in f and D: see `MomentEquations.pull`."""
         parts = self.train
-        return sum((p.pull(p.values(drift, diffusion, self.dtype)) for p in parts), torch.zeros(()))
+        return torch.stack([p.pull(p.values(drift, diffusion, self.dtype)) for p in parts]).sum()
 
     def _nats(
         self, parts: Sequence[MomentEquations], drift: FieldLike, diffusion: FieldLike
@@ -233,7 +235,8 @@ class ResidualCriterion(Criterion):
             x = density.sample(t, 1, generator)[0]
             rows = torch.arange(2 * n, device=t.device)
         self._drawn = Points(t[:n], x[:n], rows[:n]), Points(t[n:], x[n:], rows[n:])
-        zero = [density, _nothing, _nothing]
+        nothing = ConstantField(self.model.place.dim).to(t)
+        zero: list[Field | FieldLike] = [density, nothing, nothing]
         self._size = self.residual(zero, t, x).square().mean().sqrt().detach()
 
     def leftovers(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
@@ -249,9 +252,5 @@ class ResidualCriterion(Criterion):
         if self._drawn is None:
             raise RuntimeError("the criterion must be weighed before.")
         rows = self._drawn[part]
-        r = self.residual([self.model.density, drift, diffusion], rows.t, rows.x)
-        return r / self._size
-
-
-def _nothing(t: Tensor, x: Tensor) -> Tensor:
-    return torch.zeros_like(x)
+        fields: list[Field | FieldLike] = [self.model.density, drift, diffusion]
+        return self.residual(fields, rows.t, rows.x) / self._size

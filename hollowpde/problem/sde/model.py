@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hollowpde.densities import GaussianMixture
+from hollowpde.densities import DensityModel
 from hollowpde.operators.field import Field
 from hollowpde.problem.sde.coefficients import Coefficients
 from hollowpde.problem.sde.forms import Form, Place
@@ -20,7 +20,8 @@ class SDEModel(nn.Module):
     Of each diffusion there are as many pairs of coefficients as ridges to fit with. `chosen` is
     which pair was chosen, `likelihood` which transition likelihood, both counted from 0 and -1
     before the choice; `kinds` which diffusion each member has, -1 before it has begun;
-    `components` is the size of the density, 0 before the choice. `paired` data are paths. Of snapshots, `settled` is the
+    `components` is the size of the density, 0 before the choice; `paired` says whether data are
+    paths. Of snapshots, `settled` is the
     ridge of each diffusion, -1 before the choice, the anchors are what the equations of each round
     are weighed by, and `refused` says that drift and diffusion cannot be known.
     """
@@ -39,7 +40,7 @@ class SDEModel(nn.Module):
         place: Place,
         drift: Form,
         diffusions: Sequence[Form],
-        candidates: tuple[int, ...],
+        densities: Mapping[int, DensityModel],
         ridges: int,
         members: int,
         observation: ObservationNoise,
@@ -54,7 +55,7 @@ class SDEModel(nn.Module):
         self.coefficients = nn.ModuleList(
             Coefficients(place, drift, D, observation) for D in diffusions for _ in range(ridges)
         )
-        self.densities = nn.ModuleDict({str(k): GaussianMixture(place.dim, k) for k in candidates})
+        self.densities = nn.ModuleDict({str(k): p for k, p in densities.items()})
         # Each with a diffusion of its own choice: the choice is uncertain too.
         self.members = nn.ModuleList(
             nn.ModuleList(Coefficients(place, drift, D, observation) for D in diffusions)
@@ -112,14 +113,14 @@ class SDEModel(nn.Module):
         return self.best.noise
 
     @property
-    def density(self) -> GaussianMixture:
+    def density(self) -> DensityModel:
         """The density that was chosen."""
         return self.candidate(int(self.components))
 
-    def candidate(self, components: int) -> GaussianMixture:
+    def candidate(self, components: int) -> DensityModel:
         density = self.densities[str(components)]
-        if not isinstance(density, GaussianMixture):
-            raise TypeError("candidates are mixtures")
+        if not isinstance(density, DensityModel):
+            raise TypeError("candidates are densities")
         return density
 
     def to_dtype(self, dtype: torch.dtype) -> None:

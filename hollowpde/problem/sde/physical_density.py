@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from hollowpde.data import Standardisation
-from hollowpde.densities import Density, FromLogDensity, GaussianMixture
+from hollowpde.densities import Density, DensityModel, FromLogDensity
 from hollowpde.operators.field import as_time
 
 
 class PhysicalDensity(Density):
     """A density of standardised units in the user's, normalised there; inputs as arrays too."""
 
-    def __init__(self, density: GaussianMixture, units: Standardisation) -> None:
+    def __init__(self, density: DensityModel, units: Standardisation) -> None:
         super().__init__()
         self.density, self.units = density, units
 

@@ -89,8 +89,8 @@ class SDEProblem(Problem):
             to it, or a `Parametric` module.
         diffusion: the squared diffusion D = g^2: a hollow network, `Constant()`, `Known(...)` or
             `Parametric(...)`. Of several candidates held-out likelihood chooses; for snapshots the
-            first is taken whose chi-square is no misfit. By default of paths a network, a linear or a constant one,
-            and of snapshots a constant one or else a linear one.
+            first is taken whose chi-square is no misfit. By default of paths a network, a linear
+            or a constant one, and of snapshots a constant one or else a linear one.
         autonomous: networks of drift and diffusion do not depend on time.
         noiseless: names of the coordinates without noise, such as a position whose velocity is
             another coordinate.
@@ -290,7 +290,7 @@ class SDEProblem(Problem):
             place,
             as_form(self.drift),
             diffusions,
-            self.density.components,
+            self.density.build(len(noisy)),
             len(ridges),
             self.uncertainty.members,
             self.observation,

@@ -192,7 +192,7 @@ class SnapshotFit(Fit):
         return [chart for chart in charts if chart is not None]
 
     def _joint_stage(self) -> Stage:
-        """All together; the held-out NLL of the density decides, without ties: it must not rise."""
+        """All together; held-out NLL of the density decides, without ties: it must not rise."""
         setting, weight = self.problem.joint, self.problem.density.residual_weight
         model, mixture, matching = self.model, self.mixture, self.matching
         pair = model.best

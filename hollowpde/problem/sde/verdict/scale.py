@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from hollowpde.problem.sde.coefficients import Coefficients
 from hollowpde.problem.sde.matching import WeakCriterion
 from hollowpde.problem.sde.verdict.verdict import Profile
 
-FACTORS = np.exp(np.linspace(-math.log(4), math.log(4), 81))
+FACTORS = np.exp(np.linspace(-math.log(4), math.log(4), 401))
 
 # What a network might have been besides: random features of a Gaussian process, so many of them,
 # that vary over so many standard deviations and are of the size of the drift itself.
@@ -72,7 +73,7 @@ def scale_profiles(
     dims = [i for i, has in enumerate(noisy) if has]
     free = [to_drift(change) for change in _drift_changes(pair, size)]
     free += [to_diffusion(shape, i) for i in dims for shape in _shapes(pair, i, len(size))]
-    tau = [to_diffusion(_along(i, lambda x: 1.0), i) for i in dims]
+    tau = [to_diffusion(_along(i, 1.0, _one), i) for i in dims]
     columns = torch.stack([*free, *tau], dim=1)
     J, pull, w = columns[:-1], columns[-1], start[:-1]
     prior = torch.ones(columns.shape[1], dtype=J.dtype, device=J.device)
@@ -99,11 +100,11 @@ def _drift_changes(pair: Coefficients, size: Sequence[float]) -> Iterator[FieldL
         yield from _tangents(pair.drift)
         return
     for i in range(d):
-        yield _along(i, lambda x, i=i: _WIDE * size[i])
+        yield _along(i, _WIDE * size[i], _one)
         for j in range(d):
-            yield _along(i, lambda x, i=i, j=j: _WIDE * size[i] * x[:, j])
+            yield _along(i, _WIDE * size[i], partial(_coordinate, j))
         for wave in _waves(d, seed=i):
-            yield _along(i, lambda x, i=i, wave=wave: size[i] * wave(x))
+            yield _along(i, size[i], wave)
 
 
 def _shapes(pair: Coefficients, i: int, d: int) -> Iterator[FieldLike]:
@@ -112,22 +113,38 @@ def _shapes(pair: Coefficients, i: int, d: int) -> Iterator[FieldLike]:
         return  # the user's own is scaled as it is
     if any(isinstance(part, LinearField) for part in pair.diffusion.modules()):
         for j in range(d):
-            yield _along(i, lambda x, j=j: x[:, j])
+            yield _along(i, 1.0, partial(_coordinate, j))
     if _networks(pair, pair.diffusion):
         for wave in _waves(d, seed=d + i):
-            # Without their means, which are a scale.
-            yield _along(i, lambda x, wave=wave: wave(x) - wave(x).mean())
+            yield _along(i, 1.0, partial(_centred, wave))
 
 
-def _along(i: int, value: Callable[[Tensor], Tensor | float]) -> FieldLike:
+def _along(i: int, size: float, value: Callable[[Tensor], Tensor]) -> FieldLike:
     """A field that is zero but along dimension i."""
 
     def field(t: Tensor, x: Tensor) -> Tensor:
         out = torch.zeros_like(x)
-        out[:, i] = value(x)
+        out[:, i] = size * value(x)
         return out
 
     return field
+
+
+def _one(x: Tensor) -> Tensor:
+    return torch.ones_like(x[:, 0])
+
+
+def _coordinate(j: int, x: Tensor) -> Tensor:
+    return x[:, j]
+
+
+def _wave(omega: Tensor, phase: float, size: float, x: Tensor) -> Tensor:
+    return size * torch.cos(x @ omega.to(x) + phase)
+
+
+def _centred(value: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Without its mean, which is a scale."""
+    return value(x) - value(x).mean()
 
 
 def _waves(d: int, seed: int) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -137,7 +154,7 @@ def _waves(d: int, seed: int) -> Iterator[Callable[[Tensor], Tensor]]:
     omega = torch.randn(count, d, generator=generator) / (_LENGTH * math.sqrt(d))
     phase = 2 * math.pi * torch.rand(count, generator=generator)
     for k in range(count):
-        yield lambda x, k=k: math.sqrt(2 / count) * torch.cos(x @ omega[k].to(x) + float(phase[k]))
+        yield partial(_wave, omega[k], float(phase[k]), math.sqrt(2 / count))
 
 
 def _tangents(field: Field) -> Iterator[FieldLike]:
