@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 # Fewer paths than these are cut into blocks, so that some can be held out.
 _FEWEST_PATHS = 10
 _BLOCKS = 20
+# Fewer observations than these say nothing of a marginal that changes.
+_FEWEST_SNAPSHOTS = 100
 
 _SUPPORTS = ("real", "positive")
 
@@ -164,7 +166,7 @@ class SDEProblem(Problem):
         if data.paired:
             data = self._checked_paths(data)
         else:
-            self._check_snapshots()
+            self._check_snapshots(data)
         positive = self._positive(data.dim)
         split = data.split(self.split, compute.seed)
         logarithmic = Split(*(_logarithms(part, positive) for part in split))
@@ -228,7 +230,13 @@ class SDEProblem(Problem):
         )  # fmt: skip
         return data.blocks(_BLOCKS)
 
-    def _check_snapshots(self) -> None:
+    def _check_snapshots(self, data: Trajectories) -> None:
+        if len(data) < _FEWEST_SNAPSHOTS:
+            raise InputError(
+                f"data: no path has two observations, and {len(data)} observations in all are too "
+                f"few for snapshots, which need at least {_FEWEST_SNAPSHOTS}: say which belong to "
+                "one path, or give more."
+            )
         if self.observation:
             raise UnsupportedError(
                 "observation: noise is told apart along paths, and there are snapshots only: "
