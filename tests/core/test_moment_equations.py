@@ -203,3 +203,29 @@ def test_gradients_reach_the_coefficients():
         - system.whitened(values - step).square().sum()
     )
     torch.testing.assert_close((gradient * step).sum(), change / 2)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_pull_of_noise_is_the_gradient_of_its_expected_chi_square(d):
+    """Half the trace of C^-1 Cov(e), by a difference quotient of the covariance itself."""
+    t = torch.arange(4, dtype=DOUBLE).repeat_interleave(150)
+    x = normal(len(t), d) * (1 + 0.2 * t).unsqueeze(1)
+    system = equations(t, x)
+    values = torch.cat([-system.x, one(system.x)], dim=1)
+
+    def covariance(at):
+        system.weigh(at)
+        return system._factor @ system._factor.T
+
+    fixed = torch.linalg.inv(covariance(values))
+    direction = normal(*values.shape, seed=7)
+    step = 1e-4
+    up, down = (
+        0.5 * torch.trace(fixed @ covariance(values + s * direction)) for s in (step, -step)
+    )
+    system.weigh(values)
+    torch.testing.assert_close(
+        system.pull(direction), (up - down) / (2 * step), rtol=2e-3, atol=1e-3
+    )
+    half = 0.5 * system.whitened(values).square().sum()
+    torch.testing.assert_close(system.nats(values), half - system.pull(values))
