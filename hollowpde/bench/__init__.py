@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hollowpde.bench import operators, sde, tables
+from hollowpde.bench import operators, sde, snapshots, tables
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ BENCHES = {
         budget=sde.Budget(),
         quick=sde.QUICK,
         run=sde.run,
+    ),
+    "snapshots": Bench(
+        title="Drift and diffusion from unpaired samples: how well they are found, and by whom.",
+        parts=snapshots.PARTS,
+        budget=snapshots.Budget(),
+        quick=snapshots.QUICK,
+        run=snapshots.run,
     ),
 }
 

@@ -35,10 +35,10 @@ def bench(
         int | None, typer.Option(help="operators: of one operation [1].", min=1)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="sde: of data, split and weights [5].", min=1)
+        int | None, typer.Option(help="sde, snapshots: of data, split and weights [5].", min=1)
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="sde: processes, of one thread each [1].", min=1)
+        int | None, typer.Option(help="sde, snapshots: processes, of one thread each [1].", min=1)
     ] = None,
 ) -> None:
     """Measure side by side with the alternative: times in one process, errors on the same data."""

@@ -8,16 +8,17 @@ import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
-from hollowpde.bench.sde.cases import CASES
-from hollowpde.bench.sde.rivals import RIVALS
+from hollowpde.bench.sde.cases import CASES, Case
+from hollowpde.bench.sde.rivals import RIVALS, Rival
 from hollowpde.errors import InputError
 from hollowpde.files import write_whole
 
@@ -57,6 +58,18 @@ class Cell:
         return f"{self.case}, seed {self.seed}, {self.rival}"
 
 
+class Finding(Protocol):
+    """What came of a cell, a dataclass: it fails with a reason, or says what it found."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def failure(self) -> str: ...
+
+
+F = TypeVar("F", bound=Finding)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The errors of an estimate, and how long it took; or why there is none."""
@@ -66,14 +79,21 @@ class Outcome:
     seconds: float = math.nan
     failure: str = ""
 
+    def __str__(self) -> str:
+        return f"drift {self.drift:.3g}, diffusion {self.diffusion:.3g}, {self.seconds:.1f} s"
+
 
 def cells(cases: Iterable[str], budget: Budget) -> Iterator[Cell]:
     """All that is to be measured, seed by seed."""
-    chosen = [CASES[name] for name in cases]
-    declared = {case.name: case.declared() for case in chosen}
+    return cells_of([CASES[name] for name in cases], RIVALS, budget)
+
+
+def cells_of(cases: Sequence[Case], rivals: Mapping[str, Rival], budget: Budget) -> Iterator[Cell]:
+    """The same for any cases and rivals."""
+    declared = {case.name: case.declared() for case in cases}
     for seed in range(budget.seeds):
-        for case in chosen:
-            for rival in RIVALS.values():
+        for case in cases:
+            for rival in rivals.values():
                 if rival.applies(case):
                     settings = rival.settings(declared[case.name])
                     yield Cell(case.name, seed, rival.name, budget.steps, budget.paths, settings)
@@ -81,11 +101,16 @@ def cells(cases: Iterable[str], budget: Budget) -> Iterator[Cell]:
 
 def measure(cell: Cell) -> Outcome:
     """The outcome of a cell; a rival that fails does not end the benchmark."""
+    return outcome_of(cell, CASES[cell.case], RIVALS[cell.rival])
+
+
+def outcome_of(cell: Cell, case: Case, rival: Rival) -> Outcome:
+    """The same for any case and rival."""
     try:
-        with _in_silence():
-            task = CASES[cell.case].task(cell.seed, cell.paths)
+        with in_silence():
+            task = case.task(cell.seed, cell.paths)
             start = time.perf_counter()
-            estimate = RIVALS[cell.rival].fit(task, cell.steps)
+            estimate = rival.fit(task, cell.steps)
             seconds = time.perf_counter() - start
             drift, diffusion = task.errors(estimate)
     except Exception as error:
@@ -95,16 +120,17 @@ def measure(cell: Cell) -> Outcome:
     return Outcome(drift, diffusion, round(seconds, 2))
 
 
-class Kept:
+class Store(Generic[F]):
     """Outcomes by cell, in a file that is added to as they come, so that none is lost.
 
     Arguments:
         file: JSON lines; None keeps nothing beyond this process.
+        kind: the dataclass of an outcome.
     """
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, kind: Callable[..., F]) -> None:
         self.file = file
-        self.outcomes: dict[Cell, Outcome] = {}
+        self.outcomes: dict[Cell, F] = {}
         if file is None:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +138,7 @@ class Kept:
         for number, line in enumerate(lines):
             try:
                 saved = json.loads(line)
-                self.outcomes[Cell(**saved["cell"])] = Outcome(**saved["outcome"])
+                self.outcomes[Cell(**saved["cell"])] = kind(**saved["outcome"])
             except (ValueError, TypeError, KeyError) as error:
                 if number < len(lines) - 1:
                     raise InputError(
@@ -122,7 +148,7 @@ class Kept:
         text = "".join(map(_line, self.outcomes, self.outcomes.values()))
         write_whole(file, lambda new: new.write_text(text, encoding="utf-8"))
 
-    def add(self, cell: Cell, outcome: Outcome) -> None:
+    def add(self, cell: Cell, outcome: F) -> None:
         """Failures are kept for this process alone: they are tried again."""
         self.outcomes[cell] = outcome
         if self.file is not None and not outcome.failure:
@@ -130,19 +156,35 @@ class Kept:
                 file.write(_line(cell, outcome))
 
 
+class Kept(Store[Outcome]):
+    """The errors of estimates, by cell."""
+
+    def __init__(self, file: Path | None) -> None:
+        super().__init__(file, Outcome)
+
+
 def measure_all(wanted: Sequence[Cell], jobs: int, kept: Kept, say: Callable[[str], None]) -> None:
     """Measure what is not kept yet, over processes if there are several jobs."""
+    fill(kept, wanted, measure, jobs, say)
+
+
+def fill(
+    kept: Store[F],
+    wanted: Sequence[Cell],
+    measure: Callable[[Cell], F],
+    jobs: int,
+    say: Callable[[str], None],
+) -> None:
+    """The same with a measure of another kind: a function that other processes can import."""
     missing = [cell for cell in wanted if cell not in kept.outcomes]
-    for number, (cell, outcome) in enumerate(_outcomes(missing, jobs), start=1):
+    for number, (cell, outcome) in enumerate(_outcomes(missing, measure, jobs), start=1):
         kept.add(cell, outcome)
-        what = outcome.failure or (
-            f"drift {outcome.drift:.3g}, diffusion {outcome.diffusion:.3g}, "
-            f"{outcome.seconds:.1f} s"
-        )
-        say(f"{number}/{len(missing)} {cell}: {what}")
+        say(f"{number}/{len(missing)} {cell}: {outcome.failure or outcome}")
 
 
-def _outcomes(missing: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Outcome]]:
+def _outcomes(
+    missing: Sequence[Cell], measure: Callable[[Cell], F], jobs: int
+) -> Iterator[tuple[Cell, F]]:
     if jobs == 1:
         for cell in missing:
             yield cell, measure(cell)
@@ -159,11 +201,11 @@ def _outcomes(missing: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Outcom
 
 
 @contextmanager
-def _in_silence() -> Iterator[None]:
-    """Without what a fit says of its choices."""
+def in_silence(level: int = logging.WARNING) -> Iterator[None]:
+    """Without what a fit says of its choices, or of anything below a level."""
     logger = logging.getLogger("hollowpde")
     before = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(level)
     try:
         yield
     finally:
@@ -176,6 +218,6 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _line(cell: Cell, outcome: Outcome) -> str:
+def _line(cell: Cell, outcome: Finding) -> str:
     saved = {"cell": asdict(cell), "outcome": asdict(outcome)}
     return json.dumps(saved, allow_nan=False) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -12,7 +13,11 @@ from hollowpde.bench.sde.cases import Estimate, Task
 from hollowpde.likelihoods import EulerMaruyama
 from hollowpde.problem import Adam, Compute, DensityFit, SDEProblem, plain
 from hollowpde.problem.sde.fit import SDEFit
+from hollowpde.problem.sde.snapshot_fit import SnapshotFit
+from hollowpde.problem.stage import LBFGS
 from hollowpde.training import Progress, Trainer
+
+Optimiser = TypeVar("Optimiser", Adam, LBFGS)
 
 
 def ours(task: Task, steps: int | None) -> Estimate:
@@ -27,10 +32,9 @@ def euler(task: Task, steps: int | None) -> Estimate:
     return _estimate(fitted(replace(problem, transition=transition), task.seed))
 
 
-def fitted(problem: SDEProblem, seed: int) -> SDEFit:
+def fitted(problem: SDEProblem, seed: int) -> SDEFit | SnapshotFit:
     """The problem fitted, without a run directory and in silence."""
     fit = problem.begin(Compute(seed))
-    assert isinstance(fit, SDEFit)  # of paths, as all cases are
     quiet = Progress(Console(quiet=True), lambda sentence: None)
     Trainer(fit.model, seed, lambda state: None, quiet).run(fit.stages())
     return fit
@@ -49,18 +53,19 @@ def _lean(problem: SDEProblem, steps: int | None) -> SDEProblem:
     if steps is not None:
         transition = replace(
             transition,
-            first=_at_most(transition.first, steps),
-            optimiser=_at_most(transition.optimiser, steps),
+            first=at_most(transition.first, steps),
+            optimiser=at_most(transition.optimiser, steps),
             whole=replace(transition.whole, steps=min(transition.whole.steps, steps)),
         )
     density = DensityFit(components=(1,), optimiser=none, refine=none)
     return replace(problem, transition=transition, density=density)
 
 
-def _at_most(optimiser: Adam, steps: int) -> Adam:
+def at_most(optimiser: Optimiser, steps: int) -> Optimiser:
+    """An optimiser that makes so many steps at most."""
     return replace(optimiser, steps=min(optimiser.steps, steps))
 
 
-def _estimate(fit: SDEFit) -> Estimate:
+def _estimate(fit: SDEFit | SnapshotFit) -> Estimate:
     sde = fit.learned.sde
     return Estimate(sde.drift, sde.diffusion)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,17 @@ from rich.console import Console
 from hollowpde.bench.machine import processor, versions
 from hollowpde.bench.page import write_page
 from hollowpde.bench.sde.cases import CASES
-from hollowpde.bench.sde.cells import Budget, Cell, Kept, Outcome, cells, measure_all
+from hollowpde.bench.sde.cells import (
+    Budget,
+    Cell,
+    F,
+    Finding,
+    Kept,
+    Outcome,
+    Store,
+    cells,
+    measure_all,
+)
 from hollowpde.bench.sde.rivals import EULER, ORACLE, OURS, RIVALS
 from hollowpde.bench.tables import Heading, Result, Row, show, write
 from hollowpde.bench.timing import Spread
@@ -58,50 +68,97 @@ def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
     Raises:
         InputError: a case that is not there.
     """
-    names = list(dict.fromkeys(only)) or list(CASES)
+    names = asked(only, CASES)
+    console, say = voice()
+    torch.set_num_threads(1)
+    wanted = list(cells(names, budget))
+    kept = Kept(None if out is None else out / "sde.jsonl")
+    tell_old(kept, wanted, say)
+    measure_all(wanted, budget.jobs, kept, say)
+    outcomes = {cell: kept.outcomes[cell] for cell in wanted}
+    facts = facts_of(budget, "kramersmoyal")
+    publish(tables(outcomes), failures(outcomes), "sde", _TITLE, facts, console, out)
+
+
+def asked(only: Sequence[str], known: Collection[str]) -> list[str]:
+    """The names that are asked for, each once; all that are known if there are none.
+
+    Raises:
+        InputError: a case that is not there.
+    """
+    names = list(dict.fromkeys(only)) or list(known)
     for name in names:
-        if name not in CASES:
-            raise InputError(f"unknown case {name!r}: {nearest(name, CASES)}")
+        if name not in known:
+            raise InputError(f"unknown case {name!r}: {nearest(name, known)}")
+    return names
+
+
+def voice() -> tuple[Console, Callable[[str], None]]:
+    """A console, and a way to say sentences on it as they are."""
     console = Console()
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    torch.set_num_threads(1)
-    wanted = list(cells(names, budget))
-    kept = Kept(None if out is None else out / "sde.jsonl")
+    return console, say
+
+
+def tell_old(kept: Store[F], wanted: Sequence[Cell], say: Callable[[str], None]) -> None:
+    """Say how many of the results that are wanted are there already."""
     old = sum(cell in kept.outcomes for cell in wanted)
     if old:
         say(f"{old} of {len(wanted)} results are in {kept.file}: delete it to measure them anew")
-    measure_all(wanted, budget.jobs, kept, say)
-    outcomes = {cell: kept.outcomes[cell] for cell in wanted}
-    results = tables(outcomes)
+
+
+def failures(outcomes: Mapping[Cell, Finding]) -> list[str]:
+    """A sentence for each cell of which nothing came."""
+    return [f"{cell}: {o.failure}" for cell, o in outcomes.items() if o.failure]
+
+
+def publish(
+    results: Sequence[Result],
+    failed: Sequence[str],
+    name: str,
+    title: str,
+    facts: Mapping[str, str],
+    console: Console,
+    out: Path | None,
+) -> None:
+    """Print the tables and what failed, and write them if a folder is given."""
     for result in results:
         show(result, console)
-    failures = [f"{cell}: {o.failure}" for cell, o in outcomes.items() if o.failure]
-    for failure in failures:
-        say(f"failed: {failure}")
+    for failure in failed:
+        console.print(f"failed: {failure}", highlight=False, markup=False, soft_wrap=True)
     if out is None:
         return
-    facts = _facts(budget, failures)
-    write(out, "sde", _TITLE, results, facts)
-    write_page(out / "sde.html", _TITLE, results, facts)
-    say(f"page: {out / 'sde.html'}")
+    facts = {**facts, **({"failed": "; ".join(failed)} if failed else {})}
+    write(out, name, title, results, facts)
+    page = out / f"{name}.html"
+    write_page(page, title, results, facts)
+    console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 def tables(outcomes: Mapping[Cell, Outcome]) -> list[Result]:
     """The tables of outcomes; failures leave gaps."""
-    ratios = tuple(_RATIOS)
-    drift = Heading(
-        "drift", "Error of the drift", _ERRORS, ("case",), "relative error", aside=ratios
-    )
+    return tables_of(outcomes, list(RIVALS), _RATIOS, _ERRORS)
+
+
+def tables_of(
+    outcomes: Mapping[Cell, Outcome],
+    rivals: Sequence[str],
+    ratios: Mapping[str, tuple[str, str]],
+    notes: Sequence[str],
+) -> list[Result]:
+    """The same for any rivals; ratios of the one to the other are taken seed by seed."""
+    aside = tuple(ratios)
+    drift = Heading("drift", "Error of the drift", notes, ("case",), "relative error", aside=aside)
     diffusion = Heading(
         "diffusion",
         "Error of the squared diffusion",
         ("As above, of D = g^2.",),
         ("case",),
         "relative error",
-        aside=ratios,
+        aside=aside,
     )
     seconds = Heading(
         "seconds",
@@ -111,14 +168,15 @@ def tables(outcomes: Mapping[Cell, Outcome]) -> list[Result]:
         "seconds",
     )
     return [
-        Result(drift, _rows(outcomes, lambda o: o.drift, _RATIOS)),
-        Result(diffusion, _rows(outcomes, lambda o: o.diffusion, _RATIOS)),
-        Result(seconds, _rows(outcomes, lambda o: o.seconds, {})),
+        Result(drift, _rows(outcomes, rivals, lambda o: o.drift, ratios)),
+        Result(diffusion, _rows(outcomes, rivals, lambda o: o.diffusion, ratios)),
+        Result(seconds, _rows(outcomes, rivals, lambda o: o.seconds, {})),
     ]
 
 
 def _rows(
     outcomes: Mapping[Cell, Outcome],
+    rivals: Sequence[str],
     number: Callable[[Outcome], float],
     ratios: Mapping[str, tuple[str, str]],
 ) -> list[Row]:
@@ -126,7 +184,7 @@ def _rows(
     # values[case][rival][seed]
     values: dict[str, dict[str, dict[int, float]]] = {}
     for cell, outcome in outcomes.items():
-        by_rival = values.setdefault(cell.case, {name: {} for name in RIVALS})
+        by_rival = values.setdefault(cell.case, {name: {} for name in rivals})
         if not outcome.failure:
             by_rival[cell.rival][cell.seed] = number(outcome)
     return [
@@ -152,12 +210,12 @@ def _spread(values: list[float]) -> Spread | None:
     return Spread.over(values) if values else None
 
 
-def _facts(budget: Budget, failures: Sequence[str]) -> Mapping[str, str]:
-    facts = {
+def facts_of(budget: Budget, *packages: str) -> Mapping[str, str]:
+    """What the results depend on besides, by name."""
+    return {
         "seeds": str(budget.seeds),
         "steps": "those of each rival" if budget.steps is None else str(budget.steps),
         "paths": "those of each problem" if budget.paths is None else f"at most {budget.paths}",
-        "versions": versions("torch", "scipy", "kramersmoyal"),
+        "versions": versions("torch", "scipy", *packages),
         "processor": processor(),
     }
-    return facts | ({"failed": "; ".join(failures)} if failures else {})

@@ -1,0 +1,96 @@
+"""The cases: shipped problems, of which no path is seen twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from hollowpde.bench.sde.cases import Case, Task
+from hollowpde.data import Simulated
+from hollowpde.errors import InputError
+from hollowpde.nets import Hollow, MaskedMLP, SharedMLP, silu
+from hollowpde.problem import SDEProblem, find_problem
+from hollowpde.problem.sde.forms import NetworkSpec
+from hollowpde.problem.shipped import shipped_problems
+
+_TIMES = 15
+_SAMPLES = 5000
+
+
+@dataclass(frozen=True)
+class Snapshots(Case):
+    """A shipped problem, of which 5000 samples are seen at each of 15 times, `dt` apart.
+
+    Arguments:
+        problem: its file.
+        dt: between the times.
+        registered: its name there, if it is not that of the file.
+        drift: instead of that of the file.
+    """
+
+    registered: str = ""
+    drift: NetworkSpec | None = None
+
+    @property
+    def name(self) -> str:
+        return self.registered or self.problem
+
+    @property
+    def title(self) -> str:
+        last = self.dt * (_TIMES - 1)
+        return (
+            f"{self.name} of problems/{self.problem}.py, {_SAMPLES} samples at {_TIMES} times up "
+            f"to {last:g}"
+        )
+
+    def declared(self) -> SDEProblem:
+        """The problem as shipped, but for the data."""
+        problem, _ = find_problem(f"{shipped_problems()[self.problem]}:{self.name}")
+        if not isinstance(problem, SDEProblem) or not isinstance(problem.data, Simulated):
+            raise InputError(f"{self.name!r} must be an SDE problem with simulated data.")
+        times = torch.linspace(0, self.dt * (_TIMES - 1), _TIMES, dtype=torch.float64)
+        data = replace(problem.data, times=times, paths=_SAMPLES, step=None, paired=False)
+        return replace(problem, data=data, drift=self.drift or problem.drift)
+
+    def task(self, seed: int, paths: int | None = None) -> Task:
+        """The data of one seed; at most so many samples at each time."""
+        problem = self.declared()
+        assert isinstance(problem.data, Simulated)
+        data = replace(problem.data, seed=seed, paths=min(_SAMPLES, paths or _SAMPLES))
+        return Task(self, replace(problem, data=data.load()), data, seed)
+
+
+def _up_to(last: float) -> float:
+    return last / (_TIMES - 1)
+
+
+# The drift of a problem without its linear part: a network alone.
+_HOLLOW = Hollow(
+    MaskedMLP(hidden=(32, 32), features=8), SharedMLP(hidden=(32, 32), activation=silu)
+)
+
+CASES = {
+    case.name: case
+    for case in (
+        Snapshots("double_well", _up_to(3), "double_well_unpaired"),
+        Snapshots("double_well_2d", _up_to(3)),
+        Snapshots("ou_2d", _up_to(2), "ou_2d_unpaired"),
+        Snapshots("van_der_pol", _up_to(3), "van_der_pol_unpaired"),
+        Snapshots("ou_process", _up_to(2)),
+        Snapshots("cir", _up_to(2)),
+    )
+}
+
+# Of which it is counted what the fit says of itself.
+TRIED = {
+    case.name: case
+    for case in (
+        Snapshots("stationary_ou", _up_to(2)),
+        Snapshots("rotating_ou", _up_to(2)),
+        Snapshots("ou_2d", _up_to(2), drift=_HOLLOW),
+        CASES["double_well_unpaired"],
+        CASES["cir"],
+        CASES["ou_process"],
+    )
+}
