@@ -26,8 +26,8 @@ from hollowpde.training import (
     RunDirectory,
     State,
     Trainer,
+    charts_of,
     environment,
-    loss_charts,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def fit(
         overrides: settings to replace, as `key=value` texts.
         seed: of the split, the weights and the batches; 0 by default.
         device: a torch device.
-        dtype: torch.float32 (the default) or torch.float64, of networks and batches.
+        dtype: torch.float32 or torch.float64, of networks and batches; float64 by default for a
+            PDE, float32 for all else.
         resume: go on with the run in `out`, or with the newest one of this problem, where it
             stopped; its seed, dtype and overrides are taken over.
         source: the file that declares the problem, kept with the run so that it can be loaded.
@@ -160,7 +161,7 @@ def fit(
     code = None if source is None else Path(source).read_bytes()
     declared = problem.name
     problem = override(problem, overrides)
-    compute = Compute(seed or 0, _device(device), _dtype(dtype or torch.float32))
+    compute = Compute(seed or 0, _device(device), _dtype(dtype or problem.precision))
     begun = problem.begin(compute)
     wanted: dict[str, Plain] = {
         "name": declared,
@@ -262,7 +263,7 @@ def write_report(
     directory: RunDirectory, problem: Problem, begun: Fit, metrics: Metrics, history: list[Row]
 ) -> None:
     """Write the page of a run."""
-    panels: list[Panel] = [*begun.panels(), *loss_charts(history)]
+    panels: list[Panel] = [*begun.panels(), *charts_of(history)]
     saved = directory.read_json("environment.json")
     write_page(
         directory / "report.html",

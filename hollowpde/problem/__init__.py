@@ -1,6 +1,28 @@
 """Problems: their declaration, registry and settings, and one kind per package."""
 
 from hollowpde.problem.base import Compute, Fit, Metrics, Problem
+from hollowpde.problem.pde import (
+    AlongPaths,
+    Ball,
+    Box,
+    BrownianLaw,
+    Dirichlet,
+    Initial,
+    Neumann,
+    Observed,
+    PDEProblem,
+    Periodic,
+    Point,
+    ResidualAdaptive,
+    Side,
+    Sobol,
+    Solve,
+    Space,
+    Terminal,
+    Uniform,
+    Unknown,
+    UnknownField,
+)
 from hollowpde.problem.registry import find_problem, load_problems, register
 from hollowpde.problem.score import ScoreMatching, ScoreProblem
 from hollowpde.problem.sde import (
@@ -17,28 +39,50 @@ from hollowpde.problem.sde import (
     WeakForm,
 )
 from hollowpde.problem.settings import flat, override, plain
-from hollowpde.problem.stage import Adam, EarlyStop, Stage
+from hollowpde.problem.stage import LBFGS, Adam, EarlyStop, GaussNewton, Stage
 
 __all__ = [
+    "LBFGS",
     "Adam",
+    "AlongPaths",
+    "Ball",
     "Bootstrap",
+    "Box",
+    "BrownianLaw",
     "Compute",
     "DensityFit",
+    "Dirichlet",
     "EarlyStop",
     "Fit",
     "FluxForm",
+    "GaussNewton",
+    "Initial",
     "JointFit",
     "Known",
     "Metrics",
+    "Neumann",
     "ObservationNoise",
+    "Observed",
+    "PDEProblem",
     "Parametric",
+    "Periodic",
+    "Point",
     "Problem",
+    "ResidualAdaptive",
     "SDEProblem",
     "ScoreMatching",
     "ScoreProblem",
+    "Side",
+    "Sobol",
+    "Solve",
+    "Space",
     "Stage",
     "StrongForm",
+    "Terminal",
     "TransitionFit",
+    "Uniform",
+    "Unknown",
+    "UnknownField",
     "WeakForm",
     "find_problem",
     "flat",

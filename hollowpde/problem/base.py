@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -75,6 +75,9 @@ class Problem(ABC):
     Arguments:
         name: what the command line calls it.
     """
+
+    # What a problem of this kind is computed in, unless asked otherwise.
+    precision: ClassVar[torch.dtype] = torch.float32
 
     name: str
 

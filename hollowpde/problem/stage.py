@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hollowpde import optim
 from hollowpde.errors import InputError
 
 
@@ -112,6 +113,42 @@ class LBFGS:
 
 
 @dataclass(frozen=True)
+class GaussNewton:
+    """Gauss-Newton steps with Levenberg and Marquardt's damping, for losses that are squares.
+
+    Far fewer and dearer steps than Adam's: each takes the Jacobian of all residuals by all
+    parameters, so that it is for networks of up to some ten thousand of them.
+
+    Arguments:
+        steps: how many; 0 leaves the stage out.
+        damping: the first damping, relative to the mean of the matrix's diagonal.
+
+    Source:
+        Marquardt, An Algorithm for Least-Squares Estimation of Nonlinear Parameters (1963).
+    """
+
+    steps: int = 100
+    damping: float = 1e-3
+
+    averaging: ClassVar[float] = 0.0
+    clip: ClassVar[float] = math.inf
+    lr: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise InputError(f"steps must not be negative, but is {self.steps}.")
+        if not self.damping > 0:
+            raise InputError(f"damping must be positive, but is {self.damping}.")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: damping takes its place."""
+        return self.lr
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        return optim.GaussNewton(parameters, self.damping)
+
+
+@dataclass(frozen=True)
 class EarlyStop:
     """Validate every so many steps; stop when so many in a row were worse than the best."""
 
@@ -142,6 +179,9 @@ class Stage:
             are preferred.
         optimiser: how.
         stop: how often to validate, and when to give up.
+        linearise: for `GaussNewton`: residuals of a batch `(n,)`, whose squares add up to the sum
+            of the losses, and their Jacobian `(n, P)` by the parameters of `module`.
+        monitor: figures to note in the history at each validation, beside its value.
     """
 
     name: str
@@ -149,9 +189,11 @@ class Stage:
     batches: Callable[[torch.Generator, float], Any]
     losses: Callable[[Any, float], Mapping[str, Tensor]]
     validate: Callable[[], float]
-    optimiser: Adam | LBFGS
+    optimiser: Adam | LBFGS | GaussNewton
     stop: EarlyStop = EarlyStop()
     tie: float = 0.0
+    linearise: Callable[[Any], tuple[Tensor, Tensor]] | None = None
+    monitor: Callable[[], Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True)

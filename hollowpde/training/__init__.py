@@ -1,6 +1,6 @@
 """Training: the trainer, its progress and history, and the run directory."""
 
-from hollowpde.training.history import Row, loss_charts
+from hollowpde.training.history import Row, charts_of
 from hollowpde.training.progress import Progress
 from hollowpde.training.run import FILES, RunDirectory, environment
 from hollowpde.training.running import State
@@ -13,6 +13,6 @@ __all__ = [
     "RunDirectory",
     "State",
     "Trainer",
+    "charts_of",
     "environment",
-    "loss_charts",
 ]

@@ -8,6 +8,34 @@ from hollowpde.problem.panel import Axes, Chart, Line, Role
 
 Row = dict[str, str | float | int]
 
+# Begins the names of figures that are noted as training goes on, and are no losses.
+MONITORED = "held out "
+
+
+def charts_of(history: list[Row]) -> list[Chart]:
+    """What was noted as training went on, against time, and the losses of each stage."""
+    return [*_monitored(history), *loss_charts(history)]
+
+
+def _monitored(history: list[Row]) -> list[Chart]:
+    names = dict.fromkeys(k for row in history for k in row if k.startswith(MONITORED))
+    charts = []
+    for name in names:
+        rows = [row for row in history if name in row]
+        seconds, values = (np.array([float(row[k]) for row in rows]) for k in ("seconds", name))
+        if len(rows) > 1:
+            plain = name.removeprefix(MONITORED)
+            charts.append(
+                Chart(
+                    f"{plain} against time",
+                    "At points apart from those of training, against seconds of training, over "
+                    "all stages.",
+                    Axes("seconds", plain, log_y=bool((values > 0).all())),
+                    [Line(plain, Role.VALIDATION, seconds, values)],
+                )
+            )
+    return charts
+
 
 def loss_charts(history: list[Row]) -> list[Chart]:
     """For each stage, the training loss and the held-out value against steps."""
@@ -18,7 +46,8 @@ def loss_charts(history: list[Row]) -> list[Chart]:
 
 
 def _chart(stage: str, rows: list[Row]) -> Chart:
-    named = [k for k in rows[0] if k not in ("stage", "step", "seconds", "lr", "validation")]
+    others = ("stage", "step", "seconds", "lr", "validation")
+    named = [k for k in rows[0] if k not in others and not k.startswith(MONITORED)]
     steps = np.array([float(row["step"]) for row in rows])
     total = np.array([sum(float(row[name]) for name in named) for row in rows])
     held_out = np.array([float(row["validation"]) for row in rows])

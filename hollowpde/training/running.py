@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.errors import TrainingError
+from hollowpde.optim import GaussNewton
 from hollowpde.problem.stage import Stage, derived_seed
-from hollowpde.training.history import Row
+from hollowpde.training.history import MONITORED, Row
 
 State = dict[str, Any]
+
+# A stage ends when so many steps in a row were of no use.
+_ROLLBACKS = 3
 
 
 @dataclass
@@ -40,6 +44,9 @@ class Running:
         self.generator = torch.Generator().manual_seed(derived_seed(seed, stage.name))
         self.step = 0
         self.checks_since_best = 0
+        # Steps in a row that led nowhere.
+        self.rollbacks = 0
+        self.monitored: dict[str, float] = {}
         self.best = Best()
         # The losses since the last validation, whose means go into the history.
         self.recent: list[dict[str, float]] = []
@@ -55,6 +62,7 @@ class Running:
     @property
     def finished(self) -> bool:
         stop = self.checks_since_best >= self.stage.stop.patience
+        stop = stop or self.rollbacks >= _ROLLBACKS
         return stop or self.step >= self.stage.optimiser.steps
 
     @property
@@ -72,6 +80,7 @@ class Running:
             "seconds": round(seconds, 3),
             "lr": self.stage.optimiser.rate(self.step - 1),
             "validation": value,
+            **{f"{MONITORED}{name}": figure for name, figure in self.monitored.items()},
             **mean,
         }
 
@@ -85,24 +94,34 @@ class Running:
         # Once, or as often as a line search asks for it; what is shown is the first.
         seen: list[Mapping[str, Tensor]] = []
 
-        def loss() -> float:
+        def total() -> Tensor:
             losses = self.stage.losses(batch, progress)
-            total = torch.stack(list(losses.values())).sum()
-            if not seen and not torch.isfinite(total):
+            value = torch.stack(list(losses.values())).sum()
+            if not seen and not torch.isfinite(value):
                 named = ", ".join(f"{name} = {v.item():g}" for name, v in losses.items())
                 raise TrainingError(
                     f"the loss of stage {self.stage.name!r} is not finite at step {self.step} "
                     f"({named}): lower its learning rate (now {setting.lr:g}), or check the data "
                     "for outliers."
                 )
+            seen.append(losses)
+            return value
+
+        def loss() -> float:
+            value = total()
             self.optimiser.zero_grad(set_to_none=True)
-            total.backward()
+            value.backward()
             if math.isfinite(setting.clip):
                 nn.utils.clip_grad_norm_(self.parameters, setting.clip)
-            seen.append(losses)
-            return float(total.detach())
+            return float(value.detach())
 
-        self.optimiser.step(loss)
+        match self.optimiser:
+            case GaussNewton() as optimiser:
+                self._step_of_least_squares(optimiser, total, batch)
+            case torch.optim.LBFGS():
+                self._step_with_rollback(loss, total)
+            case _:
+                self.optimiser.step(loss)
         losses = seen[0]
         self.step += 1
         values = {name: float(value.detach()) for name, value in losses.items()}
@@ -113,9 +132,43 @@ class Running:
             torch._foreach_lerp_(self.average, self.parameters, weight)
         return values
 
+    def _step_of_least_squares(
+        self, optimiser: GaussNewton, total: Callable[[], Tensor], batch: Any
+    ) -> None:
+        linearise = self.stage.linearise
+        if linearise is None:
+            raise TrainingError(
+                f"stage {self.stage.name!r} is no least-squares problem: use Adam or LBFGS."
+            )
+        with torch.no_grad():
+            total()  # what is shown
+        optimiser.step(total, lambda: linearise(batch))
+        self.rollbacks = optimiser.param_groups[0]["stalled"]
+
+    def _step_with_rollback(self, loss: Callable[[], float], total: Callable[[], Tensor]) -> None:
+        """L-BFGS may end in a NaN, or its line search where it began: go back, and forget.
+
+        What it has learned of the curvature is dropped, and steepest descent begins anew.
+        """
+        before = [p.detach().clone() for p in self.parameters]
+        self.optimiser.step(loss)
+        moved = any(
+            not torch.equal(p, old) for p, old in zip(self.parameters, before, strict=True)
+        )
+        with torch.no_grad():
+            sound = all(bool(torch.isfinite(p).all()) for p in self.parameters)
+            if moved and sound and torch.isfinite(total()):
+                self.rollbacks = 0
+                return
+            torch._foreach_copy_(self.parameters, before)
+        self.optimiser = self.stage.optimiser.build(self.parameters)
+        self.rollbacks += 1
+
     def validate(self) -> float:
         with self._averaged():
             value = self.stage.validate()
+            monitor = self.stage.monitor
+            self.monitored = {} if monitor is None else dict(monitor())
             weights = {k: v.clone() for k, v in self.stage.module.state_dict().items()}
         lowest = min(value, self.best.value)
         if value <= lowest + self.stage.tie or not self.best.weights:
@@ -144,6 +197,7 @@ class Running:
             "stage": self.stage.name,
             "step": self.step,
             "checks_since_best": self.checks_since_best,
+            "rollbacks": self.rollbacks,
             "best": vars(self.best),
             "average": self.average,
             "recent": list(self.recent),
@@ -158,6 +212,7 @@ class Running:
                 "comes next: the problem has changed since."
             )
         self.step, self.checks_since_best = state["step"], state["checks_since_best"]
+        self.rollbacks = state["rollbacks"]
         self.best = Best(**state["best"])
         self.recent = list(state["recent"])
         with torch.no_grad():

@@ -146,7 +146,7 @@ class Trainer:
                         last_saved = time.monotonic()
             running.keep_best()
             self.progress.say(
-                f"{stage.name}: {running.best.kept:.5f} on held-out data "
+                f"{stage.name}: {running.best.kept:.5g} on held-out data "
                 f"at step {running.best.step} of {running.step}"
             )
 

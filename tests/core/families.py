@@ -96,6 +96,13 @@ DENSITIES = {
     ),
 }
 
+
+def periods(dim):
+    """None, one period for all coordinates, or some or none for each."""
+    some = st.sampled_from([None, 2.0, 5.0])
+    return some | st.lists(some, min_size=dim, max_size=dim).map(tuple)
+
+
 SCALARS = {
     "SeparableNet": lambda dim: st.builds(
         lambda **sizes: lambda: hp.SeparableNet(dim, **sizes),
@@ -103,17 +110,22 @@ SCALARS = {
         inner=WIDTHS,
         outer=WIDTHS,
         activation=ACTIVATIONS,
+        shared=st.booleans(),
+        period=periods(dim),
     ),
     "ProductNet": lambda dim: st.builds(
         lambda **sizes: lambda: hp.ProductNet(dim, **sizes),
         rank=FEATURES,
         inner=WIDTHS,
         activation=ACTIVATIONS,
+        shared=st.booleans(),
+        period=periods(dim),
     ),
     "RidgeNet": lambda dim: st.builds(
         lambda **sizes: lambda: hp.RidgeNet(dim, **sizes),
         hidden=WIDTHS,
         activation=ACTIVATIONS,
+        spread=st.sampled_from([None, 3.0]),
     ),
 }
 

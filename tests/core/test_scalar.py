@@ -22,10 +22,38 @@ SEEDS = st.integers(0, 10_000)
 DIMS = st.integers(1, 8)
 every_family = pytest.mark.parametrize("family", SCALARS)
 
+VARIANTS = {
+    "SeparableNet": hp.nets.Separable(),
+    "shared SeparableNet": hp.nets.Separable(shared=True),
+    "periodic SeparableNet": hp.nets.Separable(period=3.0),
+    "ProductNet": hp.nets.Product(),
+    "shared ProductNet": hp.nets.Product(shared=True),
+    "periodic ProductNet": hp.nets.Product(period=3.0),
+    "shared periodic ProductNet": hp.nets.Product(shared=True, period=3.0),
+    "RidgeNet": hp.nets.Ridge(),
+    "sharp RidgeNet": hp.nets.Ridge(spread=3.0),
+}
+every_variant = pytest.mark.parametrize("spec", VARIANTS.values(), ids=VARIANTS)
+
+
+def alternating(dim):
+    """A period of every other coordinate."""
+    return tuple(None if j % 2 else 3.0 for j in range(dim))
+
+
 # Dimensions below, at and above the number of directions, which is 4.
 SMALL = {
     "SeparableNet": lambda dim: hp.SeparableNet(dim, 4, inner=(3, 5), outer=(6, 5)),
+    "shared SeparableNet": lambda dim: hp.SeparableNet(
+        dim, 4, inner=(3, 5), outer=(6, 5), shared=True
+    ),
+    "periodic SeparableNet": lambda dim: hp.SeparableNet(
+        dim, 4, inner=(3, 5), outer=(6, 5), period=alternating(dim)
+    ),
     "ProductNet": lambda dim: hp.ProductNet(dim, 4, inner=(5,)),
+    "shared periodic ProductNet": lambda dim: hp.ProductNet(
+        dim, 4, inner=(5,), shared=True, period=3.0
+    ),
     "RidgeNet": lambda dim: hp.RidgeNet(dim, (4, 6, 5)),
     "GaussianMixture": lambda dim: hp.GaussianMixture(dim, 4, hidden=3),
     "CorrelatedMixture": lambda dim: CorrelatedMixture(dim, 2, hidden=3),
@@ -66,9 +94,9 @@ def test_gradgrad(family, data, dim, order, seed):
     checks.check_gradgrad(data.draw(SCALARS[family](dim))(), order=order, seed=seed)
 
 
-@every_family
-def test_defaults(family):
-    make = lambda: getattr(hp, family)(3)  # noqa: E731
+@every_variant
+def test_defaults(spec):
+    make = lambda: spec.build(3)  # noqa: E731
     checks.check_field(make(), make=make)
 
 
@@ -135,10 +163,10 @@ def test_laplacian_differentiated_twice(family):
     agree("d/dt of the Laplacian", in_time, expected, 1e-10)
 
 
-@every_family
+@every_variant
 @pytest.mark.parametrize("dim", [2, 40])
-def test_blocks_of_coordinates_do_not_change_the_values(family, dim):
-    field = checks.redrawn(getattr(hp, family)(dim))
+def test_blocks_of_coordinates_do_not_change_the_values(spec, dim):
+    field = checks.redrawn(spec.build(dim))
     t, x = points(dim, (20_000 // dim,), 0)
     with torch.no_grad():
         whole = *field.dimwise(t, x, 2), field.with_laplacian(t, x)[2]
@@ -147,10 +175,10 @@ def test_blocks_of_coordinates_do_not_change_the_values(family, dim):
         agree("the first samples", a[:3], b, 1e-12)
 
 
-@every_family
+@every_variant
 @pytest.mark.parametrize("dim", [1, 10, 1000])
-def test_float32_is_float64_rounded(family, dim):
-    field = getattr(hp, family)(dim)
+def test_float32_is_float64_rounded(spec, dim):
+    field = spec.build(dim)
     t, x = points(dim, (5,), 0)
     expected = deepcopy(field).double().with_laplacian(t, x, x)
     got = field.with_laplacian(t.float(), x.float(), x.float())
@@ -159,17 +187,20 @@ def test_float32_is_float64_rounded(family, dim):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-5)
 
 
-@every_family
+@every_variant
 @pytest.mark.parametrize("dim", [10, 1000])
-def test_of_order_one_at_any_dimension(family, dim):
-    spread = getattr(hp, family)(dim)(0.5, torch.randn(500, dim)).std()
-    assert 0.01 < spread < 10
+def test_of_order_one_at_any_dimension(spec, dim):
+    net, x = spec.build(dim), torch.randn(500, dim)
+    for t in (0.0, 0.5, 1.0):
+        u = net(t, x)
+        assert 0.005 < u.std() < 10
+        assert u.mean().abs() < 10
 
 
-@every_family
+@every_variant
 @pytest.mark.parametrize("dim", [2, 20])
-def test_ensembles(family, dim):
-    nets = [checks.redrawn(getattr(hp, family)(dim), seed) for seed in range(3)]
+def test_ensembles(spec, dim):
+    nets = [checks.redrawn(spec.build(dim), seed) for seed in range(3)]
     parameters, buffers = stack_module_state(nets)
     t, x = points(dim, (4,), 0)
 
@@ -190,6 +221,127 @@ def test_ensembles(family, dim):
         alone = *nets[k].dimwise(t, x, 3), nets[k].with_laplacian(t, x)[2]
         for a, b in zip(together, alone, strict=True):
             agree(f"network {k}", a, b, 1e-10)
+
+
+@every_small
+def test_within_transforms(family):
+    field = checks.redrawn(SMALL[family](5))
+    t, x = points(5, (4,), 0)
+    _, d1, d2 = field.dimwise(t, x, 2)
+    _, gradient, laplacian = vmap(field.with_laplacian)(t, x)
+    hessian = vmap(torch.func.jacrev(torch.func.jacrev(lambda x, t: field(t, x))))(x, t)
+    agree("the gradient under vmap", gradient, d1, 1e-10)
+    agree("the Laplacian under vmap", laplacian, d2.sum(-1), 1e-10)
+    agree("the second derivatives", hessian.diagonal(dim1=-2, dim2=-1), d2, 1e-9)
+
+
+def options(**kinds):
+    """Both kinds of networks of coordinates, with the options given."""
+    nets = {
+        "SeparableNet": lambda dim: hp.SeparableNet(dim, features=3, inner=(5, 4), **kinds),
+        "ProductNet": lambda dim: hp.ProductNet(dim, rank=3, inner=(5, 4), **kinds),
+    }
+    return pytest.mark.parametrize("make", nets.values(), ids=nets)
+
+
+def size(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+@options(shared=True)
+def test_shared_networks_are_symmetric_under_permutations(make):
+    net = checks.redrawn(make(6))
+    assert size(net) == size(make(60))
+    t, x = points(6, (4,), 0)
+    order = torch.randperm(6)
+    value, *slopes = net.dimwise(t, x, 4)
+    permuted, *others = net.dimwise(t, x[:, order], 4)
+    agree("the value", permuted, value, 1e-12)
+    for a, b in zip(others, slopes, strict=True):
+        agree("the derivatives", a, b[:, order], 1e-10)
+
+
+@pytest.mark.parametrize("period", [None, 3.0])
+@pytest.mark.parametrize("family", [hp.SeparableNet, hp.ProductNet])
+def test_a_shared_network_is_that_of_equal_parameters(family, period):
+    shared = checks.redrawn(family(7, 3, shared=True, period=period))
+    each = family(7, 3, period=period).double()
+    each.load_state_dict(
+        {name: y.expand_as(each.state_dict()[name]) for name, y in shared.state_dict().items()}
+    )
+    t, x = points(7, (4,), 0)
+    both = [(*net.dimwise(t, x, 4), *net.with_laplacian(t, x, x)) for net in (shared, each)]
+    for a, b in zip(*both, strict=True):
+        agree("what is shared", a, b, 1e-12)
+
+
+@options(period=alternating(4))
+def test_periods_are_exact(make):
+    net = checks.redrawn(make(4).float())  # which must not round the period
+    t, x = points(4, (5,), 0)
+    before = *net.dimwise(t, x, 4), net.with_laplacian(t, x)[2]
+    for j in range(4):
+        moved = x.clone()
+        moved[:, j] += 30.0
+        after = *net.dimwise(t, moved, 4), net.with_laplacian(t, moved)[2]
+        if j % 2:
+            assert (after[0] != before[0]).all()
+        else:
+            for a, b in zip(after, before, strict=True):
+                agree("what is ten periods away", a, b, 1e-11)
+
+
+@options(period=alternating(2))
+def test_coordinates_without_a_period_are_straight_lines(make):
+    net = checks.redrawn(make(2))
+    t, x = points(2, (5,), 0)
+    line = net.inner._first(t, x, 3, slice(1, 2))
+    expected = t[:, None] * net.inner.drift[1] + x[:, 1:] * net.inner.slope[1] + net.inner.bias[1]
+    agree("the line", line[0][:, 0], expected, 1e-14)
+    agree("its slope", line[1][:, 0], net.inner.slope[1].expand(5, -1), 1e-14)
+    assert not line[2].any() and not line[3].any()
+
+
+def test_no_period_anywhere_is_as_without():
+    assert size(hp.SeparableNet(2, period=(None, None))) == size(hp.SeparableNet(2))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 10])
+def test_spread(dim):
+    net = hp.RidgeNet(dim, hidden=(4000, 3), spread=5.0)
+    x, t = torch.rand(500, dim) * 2 - 1, torch.rand(500) * 2 - 1
+    assert 4 < net._start(t, x).std() < 7
+    # Every unit vanishes within the box: its bias is no larger than the others can make up for.
+    reach = net.first.weight.abs().sum(-1) + net.drift.abs()
+    assert (net.first.bias.abs() <= reach).all()
+
+
+def test_the_default_spread_is_that_of_linear_layers():
+    torch.manual_seed(0)
+    net = hp.RidgeNet(3)
+    torch.manual_seed(0)
+    assert torch.equal(net.first.weight, torch.nn.Linear(3, 64).weight)
+
+
+def test_specs_pass_everything_on():
+    sizes = {"inner": (3,), "activation": hp.nets.tanh, "shared": True, "period": 2.0}
+    pairs = [
+        (
+            hp.nets.Separable(features=2, outer=(5,), **sizes),
+            lambda: hp.SeparableNet(4, features=2, outer=(5,), **sizes),
+        ),
+        (hp.nets.Product(rank=2, **sizes), lambda: hp.ProductNet(4, rank=2, **sizes)),
+        (
+            hp.nets.Ridge(hidden=(5,), activation=hp.nets.tanh, spread=2.0),
+            lambda: hp.RidgeNet(4, hidden=(5,), activation=hp.nets.tanh, spread=2.0),
+        ),
+    ]
+    x = torch.randn(5, 4)
+    for spec, make in pairs:
+        torch.manual_seed(0)
+        built = spec.build(4)
+        torch.manual_seed(0)
+        assert torch.equal(built(0.5, x), make()(0.5, x))
 
 
 def test_curvature_of_the_outer_network():
@@ -239,6 +391,17 @@ def test_no_series_depends_on_another_coordinate():
         (lambda: hp.ProductNet(2, inner=()), "at least one width"),
         (lambda: hp.RidgeNet(0), "dim must be at least 1, but is 0"),
         (lambda: hp.RidgeNet(2, hidden=()), "at least one width"),
+        (lambda: hp.RidgeNet(2, spread=0.0), "spread must be positive .* but is 0.0"),
+        (lambda: hp.nets.Ridge(spread=-1.0).build(2), "spread must be positive .* but is -1.0"),
+        (
+            lambda: hp.SeparableNet(3, period=(1.0, None)),
+            r"period must be one number, or a tuple of 3, .* but is \(1.0, None\)",
+        ),
+        (lambda: hp.ProductNet(2, period=-2.0), "period must be positive .* but is -2.0"),
+        (
+            lambda: hp.SeparableNet(2, period=(None, 0.0)),
+            r"period must be positive .* but is \(None, 0.0\)",
+        ),
     ],
 )
 def test_refused(make, message):
@@ -255,4 +418,4 @@ def test_points_of_another_dimension_are_refused(family):
 
 
 def test_families_are_all_here():
-    assert set(SMALL) == {*SCALARS, *DENSITIES}
+    assert {name.split()[-1] for name in SMALL} == {*SCALARS, *DENSITIES}

@@ -14,7 +14,7 @@ import hollowpde as hp
 import hollowpde.testing as checks
 from hollowpde.data import Standardisation
 from hollowpde.densities import FromLogDensity
-from hollowpde.errors import InputError, UnsupportedError
+from hollowpde.errors import InputError
 from hollowpde.nets import (
     ConstantField,
     FromFunction,
@@ -243,14 +243,18 @@ def test_a_method_brings_the_parameters_of_its_module():
     assert copy.field.function.__self__ is copy.field.owner is not sde
 
 
-def test_brute_force_given_on_purpose_is_silent_but_not_within_a_transform():
-    """Every warning is an error here; within forward mode there is a clear refusal."""
+def test_brute_force_given_on_purpose_is_silent_and_works_within_a_transform():
+    """Every warning is an error here; within a transform it is forward mode."""
     field = FromFunction(Oscillator())
-    x = torch.ones(2)
-    hp.dimwise(field, 0.0, x, order=2)
+    x = torch.randn(3, 2, dtype=torch.float64)
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
     hp.jvp(field, 0.0, x, x, time=1.0)
-    with pytest.raises(UnsupportedError, match=r"torch\.func"):
-        vmap(lambda y: field.dimwise(torch.tensor(0.0), y, 1))(torch.ones(3, 2))
+    for order in (1, 2):
+        plain = hp.dimwise(field, t, x, order=order)
+        within = vmap(lambda s, y, k=order: field.dimwise(s, y, k))(t, x)
+        torch.testing.assert_close(within, plain)
+    plain = hp.dimwise_in_time(field, t, x, order=1)
+    torch.testing.assert_close(vmap(lambda s, y: field.in_time(s, y, 1))(t, x), plain)
 
 
 @pytest.mark.parametrize("power", [1, 2])

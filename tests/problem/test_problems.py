@@ -13,7 +13,15 @@ import hollowpde as hp
 from hollowpde.problem import find_problem
 from tests.quick import PROBLEMS
 
-NAMES = sorted(file.stem for file in PROBLEMS.glob("*.py"))
+PDES = [
+    "allen_cahn_100d",
+    "burgers",
+    "heat_10d",
+    "heat_1d",
+    "hjb_100d",
+    "poisson_5d",
+]
+NAMES = sorted({file.stem for file in PROBLEMS.glob("*.py")} - set(PDES))
 READ = ["snapshots_csv", "vix"]
 SIMULATED = [name for name in NAMES if name not in (*READ, "score_50d")]
 # Files that declare a second problem.
@@ -224,3 +232,35 @@ def test_vix_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "arch.data", None)
     with pytest.raises(hp.InputError, match=r"pip install 'hollowpde\[data\]'"):
         problem("vix").data.load()
+
+
+@pytest.mark.parametrize("name", PDES)
+def test_a_file_of_a_pde(name):
+    assert list(hp.load_problems(PROBLEMS / f"{name}.py")) == [name]
+    assert problem(name).summary()["truth"] == "known"
+    dim = int(name.rpartition("_")[2][:-1]) if name.endswith("d") else 1
+    assert problem(name).domain.dim == dim
+
+
+@pytest.mark.parametrize("name", [name for name in PDES if name != "allen_cahn_100d"])
+def test_the_exact_solution_meets_equation_and_conditions(name):
+    pde = problem(name)
+    generator = torch.Generator().manual_seed(0)
+    t, x = pde.sampler.draw(pde.domain, pde.time, 6, generator)
+    exact = hp.nets.KnownFunction(pde.exact)
+    (equation,) = pde.equations.values()
+    size = pde.exact(t, x).abs().max()
+    # Quadratures are exact to their nodes.
+    bound = 1e-4 if name in ("burgers", "hjb_100d") else 1e-9
+    assert hp.Residual(equation)([exact], t, x).abs().max() < bound * size
+    for condition in pde.conditions.values():
+        t, x, *others = condition.draw(pde.place, 6, generator)
+        gap = condition.residual(hp.Jet(exact, t, x), t, x, *others)
+        assert gap.abs().max() < 1e-9 * size
+
+
+def test_the_values_known_in_100_dimensions():
+    for name in ("hjb_100d", "allen_cahn_100d"):
+        pde = problem(name)
+        t, x = torch.tensor([pde.point.t], dtype=torch.float64), torch.zeros(1, 100).double()
+        assert float(pde.exact(t, x)) == pytest.approx(pde.point.value, rel=2e-6)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hollowpde import taylor
 from hollowpde.errors import InputError
 from hollowpde.nets.activations import Activation, silu
-from hollowpde.nets.scalar.coordinates import Coordinates
+from hollowpde.nets.scalar.coordinates import Coordinates, Period
 from hollowpde.nets.scalar.separable import check_columns
 from hollowpde.nets.transformers.base import check_widths
 from hollowpde.operators.field import Field
@@ -34,9 +34,11 @@ class ProductNet(Field):
         rank: the number of products.
         inner: widths of the hidden layers of each g_j.
         activation: nonlinearity between the layers.
+        shared, period: as in `SeparableNet`.
 
     Raises:
-        InputError: dim or rank below 1, no hidden layer, a width below 1, or x of the wrong shape.
+        InputError: dim or rank below 1, no hidden layer, a width below 1, a period that is not
+            positive or a tuple of them that is not of length d, or x of the wrong shape.
 
     Source:
         Beylkin and Mohlenkamp, Algorithms for Numerical Analysis in High Dimensions (2005).
@@ -53,13 +55,15 @@ class ProductNet(Field):
         rank: int = 16,
         inner: tuple[int, ...] = (16,),
         activation: Activation = silu,
+        shared: bool = False,
+        period: Period = None,
     ) -> None:
         super().__init__()
         if dim < 1 or rank < 1:
             raise InputError(f"dim and rank must be at least 1, but they are {dim} and {rank}.")
         check_widths(inner)
         self.dim, self.rank = dim, rank
-        self.inner = Coordinates(dim, rank, inner, activation)
+        self.inner = Coordinates(dim, rank, inner, activation, shared, period)
         self.out = nn.Linear(rank, 1)
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -38,9 +40,15 @@ class RidgeNet(Field):
         dim: d, the dimension of x.
         hidden: widths of the hidden layers; the first is n.
         activation: nonlinearity between the layers.
+        spread: for functions with sharp layers in few dimensions, where the first features start
+            too smooth and all alike by default: about the standard deviation s of the first
+            pre-activations for (t, x) in [-1, 1]^{d+1}, from `W_ij ~ N(0, s^2 / d)` and
+            `c_i ~ N(0, s^2)`. Each of them vanishes at a random point of that box. The larger s,
+            the sharper the layers; 3 to 10 are sensible.
 
     Raises:
-        InputError: dim below 1, no hidden layer, a width below 1, or x of the wrong shape.
+        InputError: dim below 1, no hidden layer, a width below 1, a spread that is not positive,
+            or x of the wrong shape.
 
     Source:
         The forward Laplacian of Li et al. (2024), with the first layer collapsed once for all.
@@ -52,16 +60,24 @@ class RidgeNet(Field):
     """
 
     def __init__(
-        self, dim: int, hidden: tuple[int, ...] = (64, 64), activation: Activation = silu
+        self,
+        dim: int,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: Activation = silu,
+        spread: float | None = None,
     ) -> None:
         super().__init__()
         if dim < 1:
             raise InputError(f"dim must be at least 1, but is {dim}.")
         check_widths(hidden)
+        if spread is not None and not 0 < spread < math.inf:
+            raise InputError(f"spread must be positive and finite, or None, but is {spread}.")
         self.dim = dim
         self.first = nn.Linear(dim, hidden[0])
         self.drift = nn.Parameter(torch.empty(hidden[0]).uniform_(-1, 1))
         self.outer = Outer(hidden, activation)
+        if spread is not None:
+            self._draw(spread)
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         check_columns(x, self.dim)
@@ -102,6 +118,15 @@ class RidgeNet(Field):
             return value, g @ w, curvature.diagonal()
         value, g, curvature = self.outer.second(z, None)
         return value, g @ w, ((curvature.matrix() @ w) * w).sum(-2)
+
+    @torch.no_grad()
+    def _draw(self, spread: float) -> None:
+        """The first layer for sharp features: `b = -(w . x_c + c t_c)` at random (t_c, x_c)."""
+        w, b, c = self.first.weight, self.first.bias, self.drift
+        w.normal_(std=spread / math.sqrt(self.dim))
+        c.normal_(std=spread)
+        x, t = torch.empty_like(w).uniform_(-1, 1), torch.empty_like(c).uniform_(-1, 1)
+        b.copy_(-(w * x).sum(-1) - c * t)
 
     def _collapsed(self, t: Tensor, x: Tensor, metric: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value, g, curvature = self.outer.second(self._start(t, x), None)

@@ -9,7 +9,7 @@ from hollowpde import taylor
 from hollowpde.errors import InputError
 from hollowpde.nets.activations import Activation, silu
 from hollowpde.nets.scalar.blocks import by_samples
-from hollowpde.nets.scalar.coordinates import Coordinates
+from hollowpde.nets.scalar.coordinates import Coordinates, Period
 from hollowpde.nets.scalar.outer import Outer
 from hollowpde.nets.scalar.sums import along_each
 from hollowpde.nets.transformers.base import check_widths
@@ -43,9 +43,14 @@ class SeparableNet(Field):
         inner: widths of the hidden layers of each phi_j.
         outer: widths of the hidden layers of F.
         activation: nonlinearity between the layers.
+        shared: one phi for all coordinates: u is symmetric under permutations of those of the
+            same period, and the number of parameters does not depend on d.
+        period: makes u exactly periodic in every x_j: phi_j takes in the sine and the cosine of
+            2 pi x_j / period in the place of x_j. A tuple has a period for each j, or None.
 
     Raises:
-        InputError: dim or features below 1, a layer without width, or x of the wrong shape.
+        InputError: dim or features below 1, a layer without width, a period that is not positive
+            or a tuple of them that is not of length d, or x of the wrong shape.
 
     Source:
         The trace form of the second-order term is that of the forward Laplacian: Li et al.,
@@ -66,6 +71,8 @@ class SeparableNet(Field):
         inner: tuple[int, ...] = (16,),
         outer: tuple[int, ...] = (64, 64),
         activation: Activation = silu,
+        shared: bool = False,
+        period: Period = None,
     ) -> None:
         super().__init__()
         if dim < 1 or features < 1:
@@ -75,7 +82,7 @@ class SeparableNet(Field):
         check_widths(inner)
         check_widths(outer)
         self.dim, self.features = dim, features
-        self.inner = Coordinates(dim, features, inner, activation)
+        self.inner = Coordinates(dim, features, inner, activation, shared, period)
         self.first = nn.Linear(features, outer[0])
         self.drift = nn.Parameter(torch.empty(outer[0]).uniform_(-1, 1))
         self.outer = Outer(outer, activation)

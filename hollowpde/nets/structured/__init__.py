@@ -3,6 +3,8 @@
 from hollowpde.nets.structured.constant import ConstantField
 from hollowpde.nets.structured.function import FromFunction, as_field
 from hollowpde.nets.structured.gradient import GradientField
+from hollowpde.nets.structured.known import KnownFunction
+from hollowpde.nets.structured.lifted import Lifted
 from hollowpde.nets.structured.linear import LinearField
 from hollowpde.nets.structured.logarithm import (
     FromLogDiffusion,
@@ -12,6 +14,8 @@ from hollowpde.nets.structured.logarithm import (
 )
 from hollowpde.nets.structured.masked import Masked
 from hollowpde.nets.structured.moving_linear import MovingLinear, MovingLinearField
+from hollowpde.nets.structured.moving_quadratic import MovingQuadratic, MovingQuadraticField
+from hollowpde.nets.structured.rescaled import Rescaled
 from hollowpde.nets.structured.specs import Constant, Gradient, Linear
 from hollowpde.nets.structured.sum import Sum
 
@@ -23,11 +27,16 @@ __all__ = [
     "FromLogDrift",
     "Gradient",
     "GradientField",
+    "KnownFunction",
+    "Lifted",
     "Linear",
     "LinearField",
     "Masked",
     "MovingLinear",
     "MovingLinearField",
+    "MovingQuadratic",
+    "MovingQuadraticField",
+    "Rescaled",
     "Sum",
     "ToLogDiffusion",
     "ToLogDrift",

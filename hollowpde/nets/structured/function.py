@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.errors import InputError
-from hollowpde.operators import reference
-from hollowpde.operators.field import Field, as_time
+from hollowpde.operators import forward, reference
+from hollowpde.operators.field import Field, as_time, transformed
 from hollowpde.operators.reference import FieldLike
 
 
@@ -19,7 +19,7 @@ class FromFunction(Field):
     depend on its own time and point alone.
 
     Order k costs k d reverse passes, without a warning: for a formula of a few operations that is
-    little. They cannot run within a transform of `torch.func`; values can.
+    little. Within a transform of `torch.func` it is forward mode in d directions at once.
 
     Parameters are those of a module, or of the module whose method the function is; those of a
     module that a lambda merely mentions are not found, and not trained.
@@ -51,6 +51,8 @@ class FromFunction(Field):
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         if order == 0:
             return (self._at(t, x),)
+        if transformed():
+            return forward.dimwise(self._at, t, x, order=order)
         # t from outside, not as it is passed on: it may be in float64 where x is not.
         return reference.dimwise(lambda _, y: self._at(t, y), 0.0, x, order=order)
 
@@ -60,6 +62,8 @@ class FromFunction(Field):
         def later(s: Tensor, y: Tensor) -> Tensor:
             return self._at(t + s, y)
 
+        if transformed():
+            return super().in_time(t, x, order)
         if order:
             return reference.dimwise_in_time(later, 0.0, x, order=order)
         now = as_time(0.0, x)

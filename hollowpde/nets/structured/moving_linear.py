@@ -56,30 +56,27 @@ class MovingLinearField(Field):
         self.b = nn.Parameter(torch.zeros(1 + terms, dim))
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        self._check(x)
-        return self._parts(self._weights(t), x, order)
+        return self.parts(self.weights(t, x), x, order)
 
     def in_time(
         self, t: Tensor, x: Tensor, order: int
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        self._check(x)
         t = as_time(t, x)
-        both = torch.func.jvp(self._weights, (t,), (torch.ones_like(t),))
-        return self._parts(both[0], x, order), self._parts(both[1], x, order)
+        both = torch.func.jvp(lambda s: self.weights(s, x), (t,), (torch.ones_like(t),))
+        return self.parts(both[0], x, order), self.parts(both[1], x, order)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, terms={self.terms}, symmetric={self.symmetric}"
 
-    def _check(self, x: Tensor) -> None:
+    def weights(self, t: Tensor, x: Tensor) -> Tensor:
+        """One and phi(t), `(..., 1 + R)`: the weights of the terms."""
         check_dim(x, self.dim, "MovingLinearField")
         check_dtype(x, self.A)
-
-    def _weights(self, t: Tensor) -> Tensor:
-        """One and phi(t), `(..., 1 + R)`: the weights of the terms."""
         t = t.unsqueeze(-1)
         return torch.cat([torch.ones_like(t), self.phi(t)], dim=-1)
 
-    def _parts(self, weights: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+    def parts(self, weights: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        """The value and derivatives at x `(..., d)`, given the weights of the terms."""
         A = (self.A + self.A.mT) / 2 if self.symmetric else self.A
         each = F.linear(x, A.flatten(0, 1), self.b.flatten()).unflatten(-1, self.b.shape)
         value = (weights.unsqueeze(-1) * each).sum(-2)
