@@ -29,8 +29,8 @@ hp.register(
         domain=hp.Box((0.0,) * DIM, (2 * math.pi,) * DIM),
         time=(0.0, 1.0),
         conditions={"start": hp.Initial(start), "ring": hp.Periodic()},
-        field=hp.Separable(features=24, inner=(4,), outer=(32, 32)),
+        field=hp.Product(rank=20, inner=(4,)),
         exact=exact,
-        solve=hp.Solve(interior=1000, gauss_newton=hp.GaussNewton(steps=60)),
+        solve=hp.Solve(interior=1500, gauss_newton=hp.GaussNewton(steps=90)),
     )
 )

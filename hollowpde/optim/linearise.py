@@ -49,7 +49,7 @@ def linearise(
         chunk_size=max(1, _CHUNK // width),
     )
     by_name, r = derivative(free, *batch)
-    J = torch.cat([v.flatten(r.ndim) for v in by_name.values()], dim=-1)
+    J = torch.cat([v.reshape(*r.shape, -1) for v in by_name.values()], dim=-1)
     return r.flatten(), J.flatten(0, -2)
 
 

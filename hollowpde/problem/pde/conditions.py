@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -216,6 +216,9 @@ class Periodic(Condition):
 class Observed(Condition):
     """Measured values, at any times and points; they may be noisy.
 
+    Equations hold and data are noisy: the weight is small by default, so that the solution bends
+    to the data by its unknown coefficients and not against the equation.
+
     Arguments:
         t: times `(n,)`; None for a steady equation.
         x: points `(n, d)`, or `(n,)` in one dimension.
@@ -232,6 +235,7 @@ class Observed(Condition):
     t: Tensor | np.ndarray | None
     x: Tensor | np.ndarray
     value: Tensor | np.ndarray
+    weight: float = field(default=1e-3, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

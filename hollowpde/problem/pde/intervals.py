@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import torch
 from scipy.stats import t as student
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from hollowpde.optim import linearise
 from hollowpde.problem.pde.conditions import Observed
+from hollowpde.problem.pde.unknowns import UnknownNumber
 
 if TYPE_CHECKING:
     from hollowpde.problem.pde.fit import PDEFit
@@ -37,7 +39,7 @@ def intervals(fit: PDEFit) -> dict[str, tuple[float, float]]:
     Source: Seber and Wild, Nonlinear Regression (1989), for the linearised interval.
     """
     observed = [g for g in fit.groups[1:] if isinstance(fit.problem.conditions[g.name], Observed)]
-    numbers = fit.model.solution.numbers
+    numbers = cast("Mapping[str, UnknownNumber]", dict(fit.model.solution.numbers.items()))
     if not observed or not numbers:
         return {}
     data = [linearise(fit.model.solution, g.rows, fit.apart[g.name]) for g in observed]
@@ -61,7 +63,7 @@ def intervals(fit: PDEFit) -> dict[str, tuple[float, float]]:
         unit = torch.zeros(len(matrix), dtype=matrix.dtype)
         unit[place] = 1.0
         spread = math.sqrt(float(torch.linalg.solve(matrix, unit)[place])) * quantile
-        raw = float(number.raw)  # type: ignore[arg-type]
+        raw = float(number.raw.detach())
         ends = raw - spread, raw + spread
         out[name] = tuple(math.exp(e) for e in ends) if number.positive else ends
     return out  # type: ignore[return-value]

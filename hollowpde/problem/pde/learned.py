@@ -20,7 +20,7 @@ class LearnedPDE:
         self.coefficients: Mapping[str, Field] = {
             k: cast(Field, f) for k, f in solution.coefficients.items()
         }
-        self.numbers = {k: float(number()) for k, number in solution.numbers.items()}
+        self.numbers = {k: float(number().detach()) for k, number in solution.numbers.items()}
 
     @property
     def field(self) -> Field:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from hollowpde.problem.base import Metrics
-from hollowpde.problem.pde.domain import Ball, Box, Domain
+from hollowpde.problem.pde.domain import Ball, Box, Domain, gaussian
 from hollowpde.problem.pde.samplers import sobol
 
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _TIMES = 5
 _POINTS = 2**14
-# A proposal wider than the density by so much keeps the weights of its points bounded.
-_WIDER = 1.2
+# How often the law of the points is fitted anew, and by how much it is wider than the integrand,
+# which keeps their weights bounded.
+_ROUNDS = 3
+_WIDER = 1.1
 
 
 @torch.no_grad()
@@ -30,12 +32,27 @@ def masses(fit: PDEFit) -> tuple[Tensor, Tensor]:
     assert conserved is not None and place.time is not None
     times = torch.linspace(*place.time, _TIMES, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
+    field = fit.model.solution.field(fit.problem.first)
     found = []
     for time in times:
         t = time.expand(_POINTS)
-        x, log_q = _proposal(fit, t, generator)
-        u = values(fit, fit.model.solution.field(fit.problem.first), t, x)
-        found.append((conserved(u) * torch.exp(-log_q)).mean())
+
+        def weights(x: Tensor, log_q: Tensor, t: Tensor = t) -> Tensor:
+            return conserved(values(fit, field, t, x)) * torch.exp(-log_q)
+
+        if isinstance(place.domain, Box | Ball):
+            x = place.domain.points(sobol(_POINTS, place.domain.numbers, generator))
+            found.append(weights(x, torch.full_like(t, -_log_volume(place.domain))).mean())
+            continue
+        # In the whole space by importance, from a normal law that is fitted to the integrand.
+        seen = place.sampler.at(place.domain, place.time, t, generator)
+        law = _normal(seen, torch.ones_like(t))
+        for _ in range(_ROUNDS):
+            z = gaussian(sobol(_POINTS, place.domain.dim, generator))
+            x = law.loc + z @ law.scale_tril.T
+            w = weights(x, law.log_prob(x))
+            law = _normal(x, w.abs())
+        found.append(w.mean())
     return times, torch.stack(found)
 
 
@@ -47,20 +64,11 @@ def mass_errors(fit: PDEFit) -> Metrics:
     return {"mass": float(mass[-1]), "mass_error": float((mass / mass[0] - 1).abs().max())}
 
 
-def _proposal(fit: PDEFit, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Points at times t, and the logarithm of the density that they were drawn from."""
-    place = fit.place
-    domain = place.domain
-    if isinstance(domain, Box | Ball):
-        x = domain.points(sobol(len(t), domain.numbers, generator))
-        return x, torch.full_like(t, -_log_volume(domain))
-    assert place.time is not None
-    seen = place.sampler.at(domain, place.time, t, generator)
-    covariance = torch.cov(seen.T).reshape(domain.dim, domain.dim) * _WIDER**2
-    law = MultivariateNormal(seen.mean(0), covariance)
-    z = torch.randn(seen.shape, generator=generator, dtype=seen.dtype)
-    x = law.loc + z @ law.scale_tril.T
-    return x, law.log_prob(x)
+def _normal(x: Tensor, weights: Tensor) -> MultivariateNormal:
+    """A normal law with the moments of weighted points, a little wider."""
+    covariance = torch.cov(x.T, aweights=weights).reshape(x.shape[1], x.shape[1])
+    mean = (weights.unsqueeze(-1) * x).sum(0) / weights.sum()
+    return MultivariateNormal(mean, covariance * _WIDER**2)
 
 
 def _log_volume(domain: Domain) -> float:

@@ -25,8 +25,7 @@ def figures(fit: PDEFit) -> Metrics:
     """All figures, on points apart from those of training.
 
     `rel_l2` and `rel_linf` are the error over the size of the exact solution, in the root mean
-    square and in the maximum, at points of the sampler; `rel_l2_end` at the last (for terminal
-    conditions the first) instant alone.
+    square and in the maximum, at points of the sampler; `rms_error` is not divided by anything.
     """
     out: Metrics = {}
     t, x = fit.test
@@ -35,6 +34,7 @@ def figures(fit: PDEFit) -> Metrics:
         found = values(fit, fit.model.solution.field(name), t, x)
         true = exact(t, x)
         out[f"rel_l2{ending}"] = _ratio(found - true, true)
+        out[f"rms_error{ending}"] = float((found - true).square().mean().sqrt())
         out[f"rel_linf{ending}"] = float((found - true).abs().max() / true.abs().max())
     point = fit.problem.point
     if point is not None:
@@ -67,7 +67,7 @@ def monitored(fit: PDEFit) -> dict[str, float]:
         true = exact(t, x)
         out["rel_l2"] = _ratio(found - true, true)
     for name, number in fit.model.solution.numbers.items():
-        out[name] = float(number())
+        out[name] = float(number().detach())
     return out
 
 

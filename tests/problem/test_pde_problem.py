@@ -1,0 +1,269 @@
+"""PDE problems: solved, conditions built in or weighed, and contradictions refused."""
+
+import dataclasses
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+import hollowpde as hp
+from hollowpde.problem import Compute
+from hollowpde.problem.pde.domain import Side
+
+DOUBLE = Compute(dtype=torch.float64)
+NET = hp.Ridge(hidden=(12, 12))
+QUICK = hp.Solve(interior=150, boundary=60, checks=5, gauss_newton=hp.GaussNewton(steps=25))
+
+
+def heat(u, t, x):
+    return u.dt - 0.1 * u.laplacian
+
+
+def sine(x):
+    return torch.sin(math.pi * x[..., 0])
+
+
+def exact(t, x):
+    return torch.exp(-0.1 * math.pi**2 * t) * sine(x)
+
+
+def rod(**changes):
+    given = {
+        "name": "rod", "residual": heat, "domain": hp.Box((0.0,), (1.0,)), "time": (0.0, 1.0),
+        "conditions": {"start": hp.Initial(sine), "ends": hp.Dirichlet(0.0)}, "field": NET,
+        "exact": exact, "solve": QUICK,
+    }  # fmt: skip
+    return hp.PDEProblem(**given | changes)
+
+
+def test_a_rod_is_solved_and_loaded(tmp_path):
+    problem = rod(point=hp.Point((0.5,), 1.0), mass=lambda u: u)
+    run = hp.fit(problem, tmp_path / "run")
+    assert run.metrics["rel_l2"] < 5e-3
+    assert run.metrics["point_rel_error"] < 5e-3
+    # Heat leaves through the ends: what is left of it is known.
+    assert run.metrics["mass_error"] == pytest.approx(1 - math.exp(-0.1 * math.pi**2), abs=5e-3)
+    page = (run.path / "report.html").read_text()
+    assert "Equations and conditions" in page and "rel_l2 against time" in page
+    t, x = torch.rand(5, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64)
+    again = hp.load(run.path, problem=problem)
+    assert torch.equal(again.field(t, x), run.field(t, x))
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_what_is_built_in_holds_for_any_weights(hard):
+    conditions = {"start": hp.Initial(sine, hard=hard), "ends": hp.Dirichlet(0.0, hard=hard)}
+    fit = rod(conditions=conditions).begin(DOUBLE)
+    field = fit.model.solution.field("u")
+    x = torch.rand(9, 1, dtype=torch.float64)
+    at_start = (field(0.0, x) - sine(x)).abs().max()
+    on_walls = field(x[:, 0], (x > 0.5).double()).abs().max()
+    if hard:
+        assert at_start < 1e-12 and on_walls < 1e-12
+        assert fit.terms == ["residual"]
+    else:
+        assert at_start > 1e-3 and on_walls > 1e-3
+        assert fit.terms == ["residual", "start", "ends"]
+
+
+def test_walls_that_contradict_the_start_are_not_built_in():
+    conditions = {"start": hp.Initial(lambda x: 1 + sine(x)), "ends": hp.Dirichlet(0.0)}
+    assert rod(conditions=conditions).begin(DOUBLE).terms == ["residual", "ends"]
+
+
+def test_soft_conditions_are_balanced_and_met(tmp_path):
+    conditions = {
+        "end": hp.Terminal(lambda x: exact(torch.ones(()), x), hard=False),
+        "left": hp.Dirichlet(0.0, side=Side(0, upper=False), hard=False),
+        "slope": hp.Neumann(
+            lambda t, x: -math.pi * torch.exp(-0.1 * math.pi**2 * t), side=Side(0, upper=True)
+        ),
+    }
+    # Backward in time, at a diffusivity so small that this is harmless.
+    run = hp.fit(rod(conditions=conditions), tmp_path / "run")
+    assert run.metrics["rel_l2"] < 0.02
+    for name in conditions:
+        assert run.metrics[f"{name}_rms"] < 0.02 and run.metrics[f"weight_{name}"] > 0
+
+
+def test_a_ring_is_exact_with_a_network_of_its_period():
+    ring = {"ring": hp.Periodic()}
+    domain, x = hp.Box((1.0, 0.0), (4.0, 1.0)), torch.rand(7, 2, dtype=torch.float64)
+    ours = rod(
+        conditions=ring, domain=domain, exact=None, field=hp.Separable(2, (4,), (6,))
+    ).begin(DOUBLE)
+    field = ours.model.solution.field("u")
+    shift = torch.tensor([3.0, -2.0], dtype=torch.float64)
+    torch.testing.assert_close(field(0.3, x + shift), field(0.3, x))
+    assert ours.terms == ["residual"]
+    soft = rod(conditions=ring, domain=domain, exact=None).begin(DOUBLE)
+    assert soft.terms == ["residual", "ring"]
+
+
+def test_losses_are_the_squares_that_gauss_newton_linearises():
+    fit = rod(conditions={"start": hp.Initial(sine, hard=False)}).begin(DOUBLE)
+    fit._balance(1)
+    residuals, _ = fit.linearised(fit.apart)
+    total = sum(fit.losses(fit.apart).values())
+    torch.testing.assert_close(residuals.square().sum(), total.detach())
+    assert fit.model.weights[1] != 1
+
+
+def test_other_optimisers_and_the_same_result_again(tmp_path):
+    solve = dataclasses.replace(
+        QUICK, adam=hp.Adam(steps=20), lbfgs=hp.LBFGS(steps=3),
+        gauss_newton=hp.GaussNewton(steps=2),
+    )  # fmt: skip
+    runs = [hp.fit(rod(solve=solve), tmp_path / str(k)) for k in range(2)]
+    assert runs[0].metrics["steps"] == 25
+    assert runs[0].metrics["rel_l2"] == runs[1].metrics["rel_l2"]
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_end(tmp_path):
+    problem = rod(
+        sampler=hp.ResidualAdaptive(), solve=dataclasses.replace(QUICK, refresh=4),
+        conditions={"start": hp.Initial(sine, hard=False), "ends": hp.Dirichlet(0.0)},
+    )  # fmt: skip
+    whole = hp.fit(problem, tmp_path / "whole")
+    calls = 0
+
+    def stops(u, t, x):
+        nonlocal calls
+        calls += 1
+        if calls == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return heat(u, t, x)
+
+    with pytest.raises(KeyboardInterrupt):
+        hp.fit(dataclasses.replace(problem, residual=stops), tmp_path / "part")
+    state = torch.load(tmp_path / "part" / "checkpoint.pt", weights_only=True)["current"]
+    assert 0 < state["step"] < 25
+    stops.__qualname__ = heat.__qualname__
+    settings = tmp_path / "part" / "settings.json"
+    text = settings.read_text()
+    name = "test_an_interrupted_fit_goes_on_to_the_same_end.<locals>.stops"
+    settings.write_text(text.replace(name, heat.__qualname__))
+    again = hp.fit(problem, tmp_path / "part", resume=True)
+    t, x = torch.rand(5, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64)
+    assert torch.equal(again.field(t, x), whole.field(t, x))
+
+
+def test_an_unknown_number_and_its_interval(tmp_path):
+    grid = torch.linspace(0.1, 0.9, 8, dtype=torch.float64)
+    t, x = grid.repeat_interleave(8), grid.repeat(8)
+    noise = 0.01 * torch.randn(64, generator=torch.Generator().manual_seed(0))
+    problem = rod(
+        residual=lambda u, t, x, kappa: u.dt - kappa * u.laplacian,
+        unknowns={"kappa": hp.Unknown(0.4, truth=0.1)},
+        conditions={
+            "start": hp.Initial(sine), "ends": hp.Dirichlet(0.0),
+            "seen": hp.Observed(t, x, exact(t, x.unsqueeze(-1)) + noise),
+        },
+    )  # fmt: skip
+    metrics = hp.fit(problem, tmp_path / "run").metrics
+    assert metrics["kappa_rel_error"] < 0.1
+    assert metrics["kappa_low"] < metrics["kappa"] < metrics["kappa_high"]
+    assert metrics["kappa_high"] / metrics["kappa_low"] < 1.2
+
+
+def test_a_system_in_mixed_form():
+    problem = hp.PDEProblem(
+        name="mixed", domain=hp.Box((0.0, 0.0), (1.0, 1.0)),
+        field={"u": NET, "q": hp.Hollow()},
+        residual={
+            "flux": lambda u, q, t, x: q.value - u.gradient,
+            "balance": lambda u, q, t, x: q.divergence + 1,
+        },
+        conditions={"walls": hp.Dirichlet(0.0)}, solve=QUICK,
+    )  # fmt: skip
+    fit = problem.begin(DOUBLE)
+    assert fit.terms == ["flux", "balance"]
+    r, J = fit.linearised(fit.apart)
+    assert len(r) == 3 * QUICK.interior and J.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"domain": hp.Space(1)}, "'ends': a Dirichlet condition lies outside of the domain"),
+        ({"time": None}, "an Initial condition needs a time interval"),
+        ({"time": (1.0, 0.0)}, "t0 < t1"),
+        ({"conditions": {"w": hp.Dirichlet(0.0, side=Side(1, upper=True))}}, "no axis 1"),
+        ({"conditions": {"c": hp.Periodic()}, "domain": hp.Ball((0.0,), 1.0)}, "opposite sides"),
+        ({"conditions": {"c": hp.Initial(sine, field="v")}}, "unknown field 'v'"),
+        ({"conditions": {"residual": hp.Initial(sine)}}, "given twice"),
+        ({"conditions": {"c": 3}}, "hp.Initial"),
+        ({"domain": 3}, "domain must be"),
+        (
+            {
+                "conditions": {
+                    "c": hp.Observed(torch.zeros(1), torch.ones(1, 1) * 3, torch.ones(1))
+                }
+            },
+            "lie outside of the domain",
+        ),
+    ],
+)
+def test_contradictions_are_refused(changes, message):
+    with pytest.raises(hp.InputError, match=message):
+        rod(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"time": None, "conditions": {}}, "has a time derivative, but the problem is steady"),
+        ({"residual": lambda u, t, x: u.dt.sum()}, "must return one number for each"),
+        ({"conditions": {"c": hp.Initial(lambda x: x)}}, "must return the shape"),
+        ({"exact": lambda t, x: x}, "exact of field 'u'"),
+        ({"field": 3}, "field 'u' must be"),
+    ],
+)
+def test_wrong_shapes_are_refused_before_anything_is_trained(changes, message):
+    with pytest.raises(hp.InputError, match=message):
+        rod(**changes).begin(DOUBLE)
+
+
+def test_wrong_parts_are_refused():
+    for make, message in (
+        (lambda: hp.Box((0.0, 1.0), (1.0, 1.0)), "low must lie below high"),
+        (lambda: hp.Box((0.0,), (1.0, 1.0)), "of one length"),
+        (lambda: hp.Ball((0.0,), -1.0), "radius must be positive"),
+        (lambda: hp.Solve(gauss_newton=hp.GaussNewton(steps=0)), "give one of them"),
+        (lambda: hp.Observed(torch.ones(2), torch.ones(3, 1), torch.ones(3)), "one row for each"),
+        (lambda: hp.Unknown(-1.0), "must be positive"),
+        (lambda: hp.BrownianLaw(diffusivity=0.0), "diffusivity must be positive"),
+    ):
+        with pytest.raises(hp.InputError, match=message):
+            make()
+
+
+@pytest.mark.parametrize("domain", [hp.Box((0.0, -1.0), (2.0, 1.0)), hp.Ball((1.0, 0.0), 2.0)])
+@pytest.mark.parametrize("sampler", [hp.Uniform(), hp.Sobol()])
+def test_points_fill_the_domain(domain, sampler):
+    t, x = sampler.draw(domain, (1.0, 3.0), 2000, torch.Generator().manual_seed(0))
+    assert domain.contains(x).all() and (t >= 1).all() and (t <= 3).all()
+    assert (x.mean(0) - domain.centre).abs().max() < 0.1
+    again = sampler.draw(domain, (1.0, 3.0), 2000, torch.Generator().manual_seed(0))
+    assert torch.equal(x, again[1])
+    on, normal = domain.boundary(torch.rand(500, domain.numbers, dtype=torch.float64), None)
+    torch.testing.assert_close(normal.norm(dim=-1), torch.ones(500, dtype=torch.float64))
+    assert domain.distance(on, [None]).abs().max() < 1e-9
+    assert (
+        domain.contains(on - 1e-3 * normal).all() and not domain.contains(on + 0.01 * normal).any()
+    )
+
+
+def test_the_law_of_a_brownian_motion():
+    law = hp.BrownianLaw(start=1.0, diffusivity=0.5, backward=True)
+    t, x = law.draw(hp.Space(20), (0.0, 2.0), 4000, torch.Generator().manual_seed(0))
+    z = (x - 1) / (2 - t).sqrt().unsqueeze(-1)
+    assert abs(float(z.square().mean()) - 1) < 4.5 * math.sqrt(2 / z.numel())
+
+
+def test_more_points_where_the_residual_is_large():
+    residual = torch.cat([torch.full((500,), 10.0), torch.full((500,), 0.1)])
+    chosen = hp.ResidualAdaptive(floor=0.1).choose(residual, 200, torch.Generator().manual_seed(0))
+    assert len(chosen.unique()) == 200 and (chosen < 500).double().mean() > 0.85
