@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from hollowpde.errors import InputError, nearest
@@ -40,6 +40,8 @@ def plain(value: Any) -> Plain:
         return {"type": type(value).__name__, **fields}
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Mapping):
+        return {str(k): plain(item) for k, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, types.FunctionType):

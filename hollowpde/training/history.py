@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hollowpde.problem.panel import Axes, Chart, Line, Role
+from hollowpde.problem.panel import Array, Axes, Chart, Line, Role
 
 Row = dict[str, str | float | int]
 
@@ -54,10 +54,15 @@ def _chart(stage: str, rows: list[Row]) -> Chart:
     return Chart(
         f"Training: {stage}",
         f"Mean loss ({' + '.join(named)}) of the batches since the last check, and the value on "
-        "held-out paths by which the weights are chosen.",
-        Axes("step", "loss"),
+        "held-out data by which the weights are chosen.",
+        Axes("step", "loss", log_y=_spans(np.concatenate([total, held_out]))),
         [
             Line("batches", Role.TRAIN, steps, total),
             Line("held out", Role.VALIDATION, steps, held_out),
         ],
     )
+
+
+def _spans(values: Array) -> bool:
+    """Whether values are positive and span orders of magnitude."""
+    return bool(values.min() > 0 and values.max() > 1e3 * values.min())

@@ -160,7 +160,9 @@ def _in_many_dimensions(
             out.append(Chart(title, f"{what}.", axes, frames[0][1]))
         else:
             out.append(Film(title, f"{what}; the slider moves through time.", axes, "t", frames))
-    t, x_test = (part[:_DOTS] for part in fit.test)
+    # Of all times: samplers may sort their points by time.
+    shuffled = torch.randperm(len(fit.test[0]), generator=torch.Generator().manual_seed(0))
+    t, x_test = (part[shuffled[:_DOTS]] for part in fit.test)
     radius = _np((x_test - centre).norm(dim=-1))
     u_test = _np(values(fit, field, t, x_test))
     dots: list[Mark] = []
