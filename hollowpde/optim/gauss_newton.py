@@ -68,6 +68,7 @@ class GaussNewton(torch.optim.Optimizer):
         matrix = J @ J.T if dual else J.T @ J
         right = r if dual else J.T @ r
         now, mean = float(r.square().sum()), float(matrix.diagonal().mean())
+        first = group["damping"]
         for _ in range(_TRIES):
             shift = group["damping"] * mean
             delta = _solve(matrix, shift, right)
@@ -86,8 +87,9 @@ class GaussNewton(torch.optim.Optimizer):
                     return
             group["damping"] = min(group["damping"] * group["growth"], _MOST)
             group["growth"] *= 2
+        # Other points may tell more: begin there with little more damping than here.
         torch._foreach_copy_(parameters, before)
-        group["growth"] = 4.0
+        group["damping"], group["growth"] = min(4 * first, _MOST), 4.0
         group["stalled"] += 1
 
 

@@ -38,11 +38,6 @@ class Residual:
         self.fields = fields
         self._needs: list[Needs] | None = None
 
-    @property
-    def needs(self) -> list[Needs] | None:
-        """What the expression asks of each field; None before the first evaluation."""
-        return self._needs
-
     def __call__(self, fields: Sequence[Field | FieldLike], t: Tensor, x: Tensor) -> Tensor:
         if len(fields) != self.fields:
             raise InputError(f"fields must hold {self.fields} fields, but holds {len(fields)}.")

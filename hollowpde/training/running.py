@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -22,6 +22,12 @@ State = dict[str, Any]
 
 # A stage ends when so many steps in a row were of no use.
 _ROLLBACKS = 3
+# After each of them the next begins with a step that is shorter by this.
+_CAUTION = 0.1
+
+
+class _NotFiniteError(Exception):
+    """A loss is NaN or infinite in the middle of a step."""
 
 
 @dataclass
@@ -89,7 +95,7 @@ class Running:
         setting = self.stage.optimiser
         progress = self.step / setting.steps
         for group in self.optimiser.param_groups:
-            group["lr"] = setting.rate(self.step)
+            group["lr"] = setting.rate(self.step) * _CAUTION**self.rollbacks
         batch = self.stage.batches(self.generator, progress)
         # Once, or as often as a line search asks for it; what is shown is the first.
         seen: list[Mapping[str, Tensor]] = []
@@ -146,20 +152,28 @@ class Running:
         self.rollbacks = optimiser.param_groups[0]["stalled"]
 
     def _step_with_rollback(self, loss: Callable[[], float], total: Callable[[], Tensor]) -> None:
-        """L-BFGS may end in a NaN, or its line search where it began: go back, and forget.
+        """L-BFGS may meet a NaN, or its line search end where it began: go back, and forget.
 
         What it has learned of the curvature is dropped, and steepest descent begins anew.
         """
         before = [p.detach().clone() for p in self.parameters]
-        self.optimiser.step(loss)
-        moved = any(
-            not torch.equal(p, old) for p, old in zip(self.parameters, before, strict=True)
-        )
+
+        def finite() -> float:
+            value = loss()
+            if not math.isfinite(value):
+                raise _NotFiniteError
+            return value
+
+        # A line search that meets a NaN does not end well: it is left there.
+        with suppress(_NotFiniteError):
+            self.optimiser.step(finite)
+            pairs = zip(self.parameters, before, strict=True)
+            moved = any(not torch.equal(p, old) for p, old in pairs)
+            with torch.no_grad():
+                if moved and torch.isfinite(total()):
+                    self.rollbacks = 0
+                    return
         with torch.no_grad():
-            sound = all(bool(torch.isfinite(p).all()) for p in self.parameters)
-            if moved and sound and torch.isfinite(total()):
-                self.rollbacks = 0
-                return
             torch._foreach_copy_(self.parameters, before)
         self.optimiser = self.stage.optimiser.build(self.parameters)
         self.rollbacks += 1

@@ -129,3 +129,50 @@ def test_what_is_remembered_of_a_known_function_is_of_these_points():
     assert not torch.allclose(first, hp.laplacian(known, t, x))
     with pytest.raises(hp.InputError, match="reduce over the last axis"):
         hp.nets.KnownFunction(lambda t, x: x[..., :1])(0.0, x)
+
+
+def test_steps_that_gain_nothing_are_counted_until_one_does():
+    w = torch.nn.Parameter(torch.ones(2))
+
+    def linear():
+        return w.detach().clone(), torch.eye(2)
+
+    optimiser = GaussNewton([w])
+    for count in (1, 2):
+        optimiser.step(lambda: torch.tensor(torch.nan), linear)
+        assert optimiser.param_groups[0]["stalled"] == count and torch.equal(w, torch.ones(2))
+    # The damping has hardly grown: the next step, where one is possible, is a long one.
+    optimiser.step(lambda: w.square().sum(), linear)
+    assert optimiser.param_groups[0]["stalled"] == 0 and w.norm() < 0.1
+
+
+@pytest.mark.parametrize("name", ["known", "lifted", "rescaled", "quadratic"])
+def test_laplacians_and_slopes_within_vmap(name):
+    field, plain = fields()[name]
+    t, x, a = torch.rand(5), torch.randn(5, 2), torch.randn(5, 2)
+    second = hp.reference.dimwise(plain, t, x, order=2)[2]
+    got = torch.func.vmap(lambda s, y, w: field.with_laplacian(s, y, w)[2])(t, x, a)
+    torch.testing.assert_close(got, (a * second).sum(-1))
+    slopes = hp.reference.dimwise_in_time(plain, t, x, order=1)[1]
+    within = torch.func.vmap(lambda s, y: field.in_time(s, y, 1)[1])(t, x)
+    for one, want in zip(within, slopes, strict=True):
+        torch.testing.assert_close(one, want)
+
+
+class Bowl(torch.nn.Module):
+    """a |x|^2, with a that is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = torch.nn.Parameter(torch.ones(()), requires_grad=False)
+
+    def forward(self, t, x):
+        return self.a * x.square().sum(-1)
+
+
+def test_what_is_remembered_of_a_module_is_of_its_weights():
+    bowl, t, x = Bowl(), torch.zeros(3), torch.randn(3, 2)
+    known = hp.nets.KnownFunction(bowl)
+    torch.testing.assert_close(hp.laplacian(known, t, x), torch.full((3,), 4.0))
+    bowl.a.fill_(5.0)
+    torch.testing.assert_close(hp.laplacian(known, t, x), torch.full((3,), 20.0))

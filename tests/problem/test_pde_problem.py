@@ -11,6 +11,7 @@ import torch
 import hollowpde as hp
 from hollowpde.problem import Compute
 from hollowpde.problem.pde.domain import Side
+from hollowpde.problem.pde.mass import masses
 
 DOUBLE = Compute(dtype=torch.float64)
 NET = hp.Ridge(hidden=(12, 12))
@@ -56,7 +57,7 @@ def test_a_rod_is_solved_and_loaded(tmp_path):
 def test_what_is_built_in_holds_for_any_weights(hard):
     conditions = {"start": hp.Initial(sine, hard=hard), "ends": hp.Dirichlet(0.0, hard=hard)}
     fit = rod(conditions=conditions).begin(DOUBLE)
-    field = fit.model.solution.field("u")
+    field = fit.model.solution.fields["u"]
     x = torch.rand(9, 1, dtype=torch.float64)
     at_start = (field(0.0, x) - sine(x)).abs().max()
     on_walls = field(x[:, 0], (x > 0.5).double()).abs().max()
@@ -94,7 +95,7 @@ def test_a_ring_is_exact_with_a_network_of_its_period():
     ours = rod(
         conditions=ring, domain=domain, exact=None, field=hp.Separable(2, (4,), (6,))
     ).begin(DOUBLE)
-    field = ours.model.solution.field("u")
+    field = ours.model.solution.fields["u"]
     shift = torch.tensor([3.0, -2.0], dtype=torch.float64)
     torch.testing.assert_close(field(0.3, x + shift), field(0.3, x))
     assert ours.terms == ["residual"]
@@ -190,6 +191,7 @@ def test_a_system_in_mixed_form():
         ({"domain": hp.Space(1)}, "'ends': a Dirichlet condition lies outside of the domain"),
         ({"time": None}, "an Initial condition needs a time interval"),
         ({"time": (1.0, 0.0)}, "t0 < t1"),
+        ({"time": (0.0, math.inf)}, "both finite"),
         ({"conditions": {"w": hp.Dirichlet(0.0, side=Side(1, upper=True))}}, "no axis 1"),
         ({"conditions": {"c": hp.Periodic()}, "domain": hp.Ball((0.0,), 1.0)}, "opposite sides"),
         ({"conditions": {"c": hp.Initial(sine, field="v")}}, "unknown field 'v'"),
@@ -267,3 +269,180 @@ def test_more_points_where_the_residual_is_large():
     residual = torch.cat([torch.full((500,), 10.0), torch.full((500,), 0.1)])
     chosen = hp.ResidualAdaptive(floor=0.1).choose(residual, 200, torch.Generator().manual_seed(0))
     assert len(chosen.unique()) == 200 and (chosen < 500).double().mean() > 0.85
+
+
+def test_terms_are_weighed_by_the_traces_of_their_kernels():
+    solve = dataclasses.replace(QUICK, interior=40, boundary=30)
+    conditions = {"start": hp.Initial(sine, hard=False, weight=3.0)}
+    fit = rod(conditions=conditions, solve=solve).begin(DOUBLE)
+    fit._balance(1)
+
+    def trace(group, points):
+        parameters = [*fit.model.solution.parameters()]
+        total = 0.0
+        for value in group.rows(fit.model.solution, *points).flatten():
+            grads = torch.autograd.grad(
+                value, parameters, retain_graph=True, materialize_grads=True
+            )
+            total += sum(float(g.square().sum()) for g in grads)
+        return total / len(points[0])
+
+    inside, start = (trace(g, p) for g, p in zip(fit.groups, fit.apart, strict=True))
+    assert float(fit.model.weights[1]) == pytest.approx(3 * inside / start, rel=1e-9)
+
+
+def test_the_interval_is_that_of_the_closed_form(tmp_path):
+    """The solution is known as a function of kappa: its slope gives the standard error."""
+    grid = torch.linspace(0.1, 0.9, 10, dtype=torch.float64)
+    t, x = grid.repeat_interleave(10), grid.repeat(10)
+    noise = 0.02 * torch.randn(100, generator=torch.Generator().manual_seed(1)).double()
+    problem = rod(
+        residual=lambda u, t, x, kappa: u.dt - kappa * u.laplacian,
+        unknowns={"kappa": hp.Unknown(0.2)},
+        conditions={
+            "start": hp.Initial(sine), "ends": hp.Dirichlet(0.0),
+            "seen": hp.Observed(t, x, exact(t, x.unsqueeze(-1)) + noise),
+        },
+        solve=dataclasses.replace(QUICK, gauss_newton=hp.GaussNewton(steps=40)),
+    )  # fmt: skip
+    metrics = hp.fit(problem, tmp_path / "run").metrics
+    slope = -(math.pi**2) * t * exact(t, x.unsqueeze(-1))
+    sd = 0.02 / float(slope.norm())
+    width = metrics["kappa_high"] - metrics["kappa_low"]
+    # Sigma is estimated from 100 readings, to about 7 %; 2.5 of that.
+    assert width == pytest.approx(2 * 1.984 * sd, rel=0.18)
+
+
+def test_an_unknown_field_is_found(tmp_path):
+    """Of -(kappa u')' = f with u = x (1 - x) seen everywhere, kappa = 1 + x / 2."""
+
+    def flow(u, t, x, kappa):
+        source = 2 * (1 + 0.5 * x[..., 0]) - 0.5 * (1 - 2 * x[..., 0])
+        slopes = (kappa.gradient * u.gradient).sum(-1)
+        return kappa.value * u.laplacian + slopes + source
+
+    x = torch.linspace(0, 1, 60, dtype=torch.float64)
+    problem = hp.PDEProblem(
+        name="flow", residual=flow, domain=hp.Box((0.0,), (1.0,)), field=NET,
+        conditions={"ends": hp.Dirichlet(0.0), "seen": hp.Observed(None, x, x * (1 - x))},
+        unknowns={"kappa": hp.UnknownField(NET, truth=lambda t, x: 1 + 0.5 * x[..., 0])},
+        solve=dataclasses.replace(QUICK, gauss_newton=hp.GaussNewton(steps=40)),
+    )  # fmt: skip
+    run = hp.fit(problem, tmp_path / "run")
+    assert run.metrics["kappa_rel_l2"] < 0.02
+    assert "Coefficient kappa" in (run.path / "report.html").read_text()
+
+
+def test_a_system_in_mixed_form_is_solved(tmp_path):
+    """The flux q = grad u of -Lap u = 2 pi^2 u as a hollow field, with its exact divergence."""
+
+    def bump(t, x):
+        return torch.sin(math.pi * x).prod(-1)
+
+    problem = hp.PDEProblem(
+        name="mixed", domain=hp.Box((0.0, 0.0), (1.0, 1.0)), exact=bump,
+        field={
+            "u": NET,
+            "q": hp.Hollow(hp.MaskedMLP((12,), features=6), hp.SharedMLP((8,))),
+        },
+        residual={
+            "flux": lambda u, q, t, x: q.value - u.gradient,
+            "balance": lambda u, q, t, x: q.divergence + 2 * math.pi**2 * bump(t, x),
+        },
+        conditions={"walls": hp.Dirichlet(0.0)},
+        solve=dataclasses.replace(QUICK, interior=400, gauss_newton=hp.GaussNewton(steps=50)),
+    )  # fmt: skip
+    assert hp.fit(problem, tmp_path / "run").metrics["rel_l2"] < 0.03
+
+
+class OwnNet(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(2, 12), torch.nn.Tanh(), torch.nn.Linear(12, 1)
+        )
+
+    def forward(self, t, x):
+        return self.layers(torch.cat([t.unsqueeze(-1), x], -1)).squeeze(-1)
+
+
+def test_a_network_of_the_user(tmp_path):
+    own = OwnNet()
+    before = [p.clone() for p in own.parameters()]
+    with pytest.warns(hp.BruteForceWarning, match="OwnNet"):
+        run = hp.fit(rod(field=own), tmp_path / "run")
+    assert run.metrics["rel_l2"] < 0.02
+    # The declaration keeps the weights that it was given.
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), before, strict=True))
+
+
+class Given(hp.Field):
+    """A field without weights, from a formula."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.inner = hp.nets.KnownFunction(function)
+
+    def dimwise(self, t, x, order):
+        return self.inner.dimwise(t, x, order)
+
+
+@pytest.mark.parametrize(
+    ("domain", "function", "conserved", "expected"),
+    [
+        (hp.Box((0.0, -1.0), (2.0, 1.0)), lambda t, x: x[..., 0], lambda u: u, 4.0),
+        (hp.Ball((0.0, 0.0, 0.0), 2.0), lambda t, x: 1 + 0 * t, lambda u: u, 32 / 3 * math.pi),
+        (
+            hp.Space(4),
+            lambda t, x: -0.5 * (x - 0.3).square().sum(-1) / 0.5 - 2 * math.log(math.pi),
+            torch.exp,
+            1.0,
+        ),
+    ],
+)
+def test_integrals_over_each_domain(domain, function, conserved, expected):
+    problem = hp.PDEProblem(
+        name="given", domain=domain, time=(0.0, 1.0), field=Given(function),
+        residual=lambda u, t, x: u.dt, mass=conserved,
+    )  # fmt: skip
+    network = problem.networks["u"]
+    # In the coordinates of the domain, which a network is given scaled.
+    centre, scale = domain.centre, domain.scale
+    scaled = dataclasses.replace(
+        problem, field=Given(lambda t, x: network((t + 1) / 2, centre + scale * x))
+    )
+    fit = scaled.begin(DOUBLE)
+    _, mass = masses(fit, conserved)
+    torch.testing.assert_close(mass, torch.full_like(mass, expected), rtol=2e-3, atol=0)
+
+
+def test_more_freedom_than_points_is_said(tmp_path):
+    solve = hp.Solve(interior=12, refresh=1000, checks=5, gauss_newton=hp.GaussNewton(steps=30))
+    run = hp.fit(rod(solve=solve), tmp_path / "run")
+    assert "more freedom than solve.interior" in run.verdict[0]
+    assert not hp.fit(rod(), tmp_path / "enough").verdict
+
+
+def test_conditions_are_on_scalar_fields():
+    fields = {"u": NET, "q": hp.Hollow()}
+    problem = rod(
+        field=fields, residual=lambda u, q, t, x: u.dt - q.divergence,
+        conditions={"c": hp.Dirichlet(0.0, field="q")}, domain=hp.Box((0.0,) * 2, (1.0,) * 2),
+        exact=None,
+    )  # fmt: skip
+    with pytest.raises(hp.InputError, match="'q' is a vector field"):
+        problem.begin(DOUBLE)
+
+
+@pytest.mark.parametrize("name", ["mass", "not a name", "a.b"])
+def test_names_of_unknowns_are_keywords(name):
+    with pytest.raises(hp.InputError, match="keyword argument"):
+        rod(unknowns={name: hp.Unknown()})
+
+
+def test_a_wall_given_twice_vanishes_once():
+    left = hp.Dirichlet(0.0, side=Side(0, upper=False))
+    conditions = {"start": hp.Initial(sine), "a": left, "b": left}
+    fit = rod(conditions=conditions).begin(DOUBLE)
+    _, slope = hp.dimwise(fit.model.solution.fields["u"], 0.7, torch.zeros(1, 1).double())
+    assert abs(float(slope.detach()) - math.pi) > 1e-3

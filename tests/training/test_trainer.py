@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import nn
 
 import hollowpde as hp
-from hollowpde.problem import Adam, EarlyStop, Stage
+from hollowpde.problem import LBFGS, Adam, EarlyStop, GaussNewton, Stage
 from hollowpde.training.progress import Progress
 from hollowpde.training.trainer import Trainer
 
@@ -180,3 +180,66 @@ def test_bad_settings():
             Adam(**bad)
     with pytest.raises(hp.InputError):
         EarlyStop(every=0)
+
+
+def squares(model, optimiser, poison=None):
+    """All points at once; `poison(n)` is added to the n-th evaluation of the loss."""
+    x = torch.linspace(-1, 1, 20)
+    count = [0]
+
+    def losses(batch, progress):
+        count[0] += 1
+        curved = model.slope * x + model.offset**3 - 3 * x - 1
+        extra = 0.0 if poison is None else poison(count[0])
+        return {"misfit": curved.square().mean() + extra}
+
+    return stage(
+        model, losses=losses, batches=lambda generator, progress: x, optimiser=optimiser,
+        stop=EarlyStop(every=1, patience=100),
+    )  # fmt: skip
+
+
+def test_a_nan_within_a_line_search_is_taken_back():
+    model, saved = Line(), []
+    model.offset.data.fill_(0.5)
+    met = []
+
+    def poison(n):
+        # In the middle of the second step.
+        if n == 9:
+            met.append(n)
+        return float("nan") if n == 9 else 0.0
+
+    run = trainer(model, saved)
+    run.run([squares(model, LBFGS(steps=12, iterations=4), poison)])
+    assert met
+    assert model.slope.item() == pytest.approx(3, abs=1e-3)
+    assert model.offset.item() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_step_into_nothing_is_taken_back_and_the_next_is_shorter():
+    model = Line()
+    model.offset.data.fill_(1.0)
+
+    def poison(n):
+        return float("nan") if model.slope > 0.5 else 0.0
+
+    run = trainer(model, [])
+    run.run([squares(model, LBFGS(steps=12, iterations=4), poison)])
+    # Where it began its steps it never stood in the void, which would have been an error.
+    assert 0.0 < model.slope.item() <= 0.5
+
+
+def test_steps_that_lead_nowhere_end_the_stage():
+    model, saved = Line(), []
+    model.slope.data.fill_(3.0)
+    model.offset.data.fill_(1.0)
+    run = trainer(model, saved)
+    run.run([squares(model, LBFGS(steps=50))])
+    assert run.steps == 3
+    assert (model.slope.item(), model.offset.item()) == (3.0, 1.0)
+
+
+def test_least_squares_need_residuals():
+    with pytest.raises(hp.TrainingError, match="no least-squares problem"):
+        trainer(Line(), []).run([squares(Line(), GaussNewton(steps=2))])

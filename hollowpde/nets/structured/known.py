@@ -46,7 +46,7 @@ class KnownFunction(Field):
             return (self._at(t, x),)
         if transformed():
             return forward.dimwise(self._at, t, x, order=order)
-        if x.requires_grad or t.requires_grad or any(p.requires_grad for p in self.parameters()):
+        if x.requires_grad or t.requires_grad or self.state_dict():
             return reference.dimwise(self._at, t, x, order=order)
         # Numbers, to whoever differentiates what is made of them: the same at the same points.
         key = _At(t, x, t._version, x._version, order)

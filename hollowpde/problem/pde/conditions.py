@@ -29,6 +29,31 @@ class Place:
     time: Interval | None
     sampler: Sampler
 
+    @property
+    def interval(self) -> Interval:
+        """The time interval.
+
+        Raises:
+            InputError: the problem is steady.
+        """
+        if self.time is None:
+            raise InputError("a steady problem has no time interval: give time=(t0, t1).")
+        return self.time
+
+    @property
+    def box(self) -> Box:
+        """The domain, where it has opposite sides.
+
+        Raises:
+            InputError: it has none.
+        """
+        if not isinstance(self.domain, Box):
+            raise InputError(
+                "a Periodic condition needs opposite sides, but the domain is a "
+                f"{type(self.domain).__name__}: take hp.Box."
+            )
+        return self.domain
+
 
 @dataclass(frozen=True, kw_only=True)
 class Condition(ABC):
@@ -83,9 +108,8 @@ class AtTime(Condition):
             )
 
     def draw(self, place: Place, n: int, generator: torch.Generator) -> Batch:
-        assert place.time is not None  # checked
-        t = torch.full((n,), self.instant(place.time), dtype=torch.float64)
-        return t, place.sampler.at(place.domain, place.time, t, generator)
+        t = torch.full((n,), self.instant(place.interval), dtype=torch.float64)
+        return t, place.sampler.at(place.domain, place.interval, t, generator)
 
     def residual(self, u: Jet, t: Tensor, x: Tensor, *others: Tensor) -> Tensor:
         return u.value - spatial(self.value, x)
@@ -178,20 +202,14 @@ class Periodic(Condition):
     axis: int | None = None
 
     def check(self, place: Place) -> None:
-        if not isinstance(place.domain, Box):
-            raise InputError(
-                f"a Periodic condition needs opposite sides, but the domain is a "
-                f"{type(place.domain).__name__}: take hp.Box."
-            )
-        for axis in self.axes(place.domain):
-            place.domain.check_side(Side(axis, upper=True))
+        for axis in self.axes(place.box):
+            place.box.check_side(Side(axis, upper=True))
 
     def axes(self, box: Box) -> list[int]:
         return list(range(box.dim)) if self.axis is None else [self.axis]
 
     def draw(self, place: Place, n: int, generator: torch.Generator) -> Batch:
-        box = place.domain
-        assert isinstance(box, Box)  # checked
+        box = place.box
         axes = torch.tensor(self.axes(box))[torch.arange(n) % len(self.axes(box))]
         unit = sobol(n, box.numbers + 1, generator)
         low, high = box.corners
@@ -241,16 +259,16 @@ class Observed(Condition):
         super().__post_init__()
         x = torch.as_tensor(self.x, dtype=torch.float64)
         x = x.unsqueeze(-1) if x.ndim == 1 else x
-        t = x.new_zeros(len(x)) if self.t is None else self.t
+        t = x.new_zeros(x.shape[:1]) if self.t is None else self.t
         found = {"t": t, "x": x, "value": self.value}
         for name, given in found.items():
             tensor = torch.as_tensor(given, dtype=torch.float64)
             if not tensor.isfinite().all():
                 raise InputError(f"{name} of Observed holds values that are not finite.")
-            if len(tensor) != len(x) or tensor.ndim != (2 if name == "x" else 1):
+            if tensor.ndim != (2 if name == "x" else 1) or tensor.shape[:1] != x.shape[:1]:
                 raise InputError(
-                    f"{name} of Observed must hold one row for each of the {len(x)} points, but "
-                    f"has the shape {tuple(tensor.shape)}."
+                    f"{name} of Observed must hold one row for each point, x of shape "
+                    f"{tuple(x.shape)}, but has the shape {tuple(tensor.shape)}."
                 )
             object.__setattr__(self, name, tensor)
 

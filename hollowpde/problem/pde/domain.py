@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from scipy.stats import norm
@@ -33,8 +33,11 @@ class Domain(ABC):
     """Where an equation holds: points are drawn in it, from numbers in the unit cube."""
 
     dim: int
-    # How many numbers in [0, 1] a point is made of.
-    numbers: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers in [0, 1] a point is made of."""
+        return self.dim
 
     @property
     @abstractmethod
@@ -83,6 +86,7 @@ class Box(Domain):
 
     low: Sequence[float]
     high: Sequence[float]
+    dim: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
@@ -104,14 +108,7 @@ class Box(Domain):
                     f"low must lie below high in every dimension, but in dimension {i} they are "
                     f"{a:g} and {b:g}."
                 )
-
-    @property
-    def dim(self) -> int:  # type: ignore[override]
-        return len(self.low)
-
-    @property
-    def numbers(self) -> int:  # type: ignore[override]
-        return self.dim
+        object.__setattr__(self, "dim", len(self.low))
 
     @property
     def corners(self) -> tuple[Tensor, Tensor]:
@@ -162,8 +159,8 @@ class Box(Domain):
         if None in sides:
             return (4 * below * above).prod(-1)
         out = torch.ones_like(x[..., 0])
-        for side in sides:
-            assert side is not None
+        # Each side once: where the factor vanished twice, the slope would be fixed too.
+        for side in dict.fromkeys(s for s in sides if s is not None):
             out = out * (above if side.upper else below)[..., side.axis]
         return out
 
@@ -189,6 +186,7 @@ class Ball(Domain):
 
     middle: Sequence[float]
     radius: float
+    dim: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         middle = torch.as_tensor(self.middle, dtype=torch.float64)
@@ -200,13 +198,10 @@ class Ball(Domain):
         if not (self.radius > 0 and math.isfinite(self.radius)):
             raise InputError(f"radius must be positive, but is {self.radius}.")
         object.__setattr__(self, "middle", tuple(middle.tolist()))
+        object.__setattr__(self, "dim", len(self.middle))
 
     @property
-    def dim(self) -> int:  # type: ignore[override]
-        return len(self.middle)
-
-    @property
-    def numbers(self) -> int:  # type: ignore[override]
+    def numbers(self) -> int:
         return self.dim + 1
 
     @property
@@ -257,10 +252,6 @@ class Space(Domain):
             raise InputError(f"dim must be at least 1, but is {self.dim}.")
         if not (self.width > 0 and math.isfinite(self.width)):
             raise InputError(f"width must be positive, but is {self.width}.")
-
-    @property
-    def numbers(self) -> int:  # type: ignore[override]
-        return self.dim
 
     @property
     def centre(self) -> Tensor:

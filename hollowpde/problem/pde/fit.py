@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hollowpde.operators.field import Field
 from hollowpde.optim import linearise
 from hollowpde.problem.base import Compute, Fit, Metrics
 from hollowpde.problem.panel import Panel
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 # Points of each group from which the balance of the terms is computed.
 _BALANCING = 128
+# Points at which errors are taken, and how many are evaluated at once.
+_TEST = 4096
+_ROWS = 1024
+# A loss so many times as large apart from the points of training is worth a warning.
+_OVERFITTED = 100.0
 
 
 class PDEFit(Fit):
@@ -44,7 +50,8 @@ class PDEFit(Fit):
         self.problem, self.model, self.groups, self.place = problem, model, groups, place
         self.compute = compute
         self.terms = list(dict.fromkeys(name for g in groups for name in g.columns))
-        self.apart = self.cast(self._draw(self._generator("apart")))
+        generator = self._generator("apart")
+        self.apart = self.cast([group.draw(generator) for group in groups])
 
     @property
     def learned(self) -> LearnedPDE:
@@ -53,10 +60,11 @@ class PDEFit(Fit):
     @cached_property
     def test(self) -> Batch:
         """Points (t, x) of the domain, at which errors are taken; in double precision."""
-        n = 4096
-        return self.place.sampler.draw(
-            self.place.domain, self.place.time, n, self._generator("test")
-        )
+        place, generator = self.place, self._generator("test")
+        t, x = place.sampler.draw(place.domain, place.time, _TEST, generator)
+        # In no order: some samplers sort their points by time.
+        shuffled = torch.randperm(_TEST, generator=generator)
+        return t[shuffled], x[shuffled]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -80,11 +88,11 @@ class PDEFit(Fit):
         solve = self.problem.solve
         fixed = isinstance(optimiser, LBFGS)
 
-        def batches(generator: torch.Generator, progress: float) -> Mapping[str, Batch]:
+        def batches(generator: torch.Generator, progress: float) -> list[Batch]:
             step = round(progress * optimiser.steps)
             if step == 0 or (step % solve.refresh == 0 and not fixed):
-                self.model.keep(self._draw(generator))
-            return self.cast(self.model.batch())
+                self.model.keep(self._fresh(generator))
+            return self.cast(self.model.batch)
 
         return Stage(
             name=name,
@@ -98,23 +106,29 @@ class PDEFit(Fit):
             monitor=lambda: monitored(self),
         )
 
-    def losses(self, batch: Mapping[str, Batch]) -> dict[str, Tensor]:
+    def losses(self, batch: Sequence[Batch]) -> dict[str, Tensor]:
         """The weighted mean square of each term."""
         found = means(self.groups, self.model.solution, batch)
         weights = dict(zip(self.terms, self.model.weights, strict=True))
         return {name: weights[name].to(value) * value for name, value in found.items()}
 
-    def linearised(self, batch: Mapping[str, Batch]) -> tuple[Tensor, Tensor]:
+    def linearised(self, batch: Sequence[Batch]) -> tuple[Tensor, Tensor]:
         """Weighted residuals whose squares add up to the losses, and their Jacobian."""
         weights = dict(zip(self.terms, self.model.weights.tolist(), strict=True))
         parts = []
-        for group in self.groups:
-            points = batch[group.name]
+        for group, points in zip(self.groups, batch, strict=True):
             r, J = linearise(self.model.solution, group.rows, points)
             each = torch.tensor([weights[name] for name in group.columns]).to(r)
             root = (each / len(points[0])).sqrt().repeat(len(points[0]))
             parts.append((root * r, root.unsqueeze(-1) * J))
         return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
+
+    @torch.no_grad()
+    def values(self, field: Field, t: Tensor, x: Tensor) -> Tensor:
+        """A field at points in double precision, evaluated in the precision of the networks."""
+        blocks = zip(t.split(_ROWS), x.split(_ROWS), strict=True)
+        parts = [field(*points) for points in self.cast([*blocks])]
+        return torch.cat([part.double().cpu() for part in parts])
 
     def metrics(self) -> Metrics:
         return figures(self)
@@ -150,6 +164,19 @@ class PDEFit(Fit):
     def _apart(self) -> dict[str, Tensor]:
         return self.losses(self.apart)
 
+    def sentences(self) -> list[str]:
+        """A warning where the equation is met at the points of training, and not between them."""
+        with torch.no_grad():
+            total = sum(self.losses(self.cast(self.model.batch)).values(), torch.zeros(()))
+        apart = float(sum(self._apart().values(), torch.zeros(())))
+        if apart <= _OVERFITTED * float(total):
+            return []
+        return [
+            f"the loss is {apart:.1e} at points apart from those of training, and "
+            f"{float(total):.1e} at these: the network has more freedom than solve.interior "
+            "points take away. Take more points, or a smaller network."
+        ]
+
     def _balance(self, stage: int) -> None:
         r"""Weigh the terms so that each moves the parameters alike, once for each stage.
 
@@ -162,9 +189,12 @@ class PDEFit(Fit):
             return
         traces = dict.fromkeys(self.terms, 0.0)
         factors = dict.fromkeys(self.terms, 1.0)
-        for group in self.groups:
-            points = tuple(part[:_BALANCING] for part in self.apart[group.name])
-            _, J = linearise(self.model.solution, group.rows, points)
+        generator = self._generator("balance")
+        for group, points in zip(self.groups, self.apart, strict=True):
+            # At random: points of a boundary come side by side, measurements by time.
+            some = torch.randperm(len(points[0]), generator=generator)[:_BALANCING]
+            few = tuple(part[some] for part in points)
+            _, J = linearise(self.model.solution, group.rows, few)
             squares = J.square().sum(-1).reshape(-1, len(group.columns)).mean(0)
             for name, trace in zip(group.columns, squares.tolist(), strict=True):
                 traces[name] += trace
@@ -175,33 +205,28 @@ class PDEFit(Fit):
             self.model.weights[k] = factors[name] * (first / traces[name] if known else 1.0)
         self.model.balanced.fill_(stage)
 
-    def _draw(self, generator: torch.Generator) -> dict[str, Batch]:
-        """Fresh points of every group, in double precision."""
-        solve, place = self.problem.solve, self.place
-        sampler = place.sampler
-        out: dict[str, Batch] = {}
-        n = solve.interior
-        if isinstance(sampler, ResidualAdaptive):
-            t, x = sampler.draw(place.domain, place.time, n * sampler.candidates, generator)
-            chosen = sampler.choose(self._size(t, x), n, generator)
-            out["interior"] = t[chosen], x[chosen]
-        else:
-            out["interior"] = sampler.draw(place.domain, place.time, n, generator)
-        for group in self.groups[1:]:
-            condition = self.problem.conditions[group.name]
-            out[group.name] = condition.draw(place, solve.boundary, generator)
-        return out
+    def _fresh(self, generator: torch.Generator) -> list[Batch]:
+        """Points of every group for training, in double precision."""
+        equations, *conditions = self.groups
+        return [self._interior(equations, generator), *(g.draw(generator) for g in conditions)]
 
     @torch.no_grad()
-    def _size(self, t: Tensor, x: Tensor) -> Tensor:
-        """The size of the residual at points, `(n,)`."""
-        points = self.cast({"interior": (t, x)})["interior"]
-        return self.groups[0].rows(self.model.solution, *points).norm(dim=-1).double().cpu()
+    def _interior(self, group: Group, generator: torch.Generator) -> Batch:
+        """Those of the equations, more of them where the residual is large if that is asked."""
+        sampler, n = self.place.sampler, self.problem.solve.interior
+        if not isinstance(sampler, ResidualAdaptive):
+            return group.draw(generator)
+        many = n * sampler.candidates
+        t, x = sampler.draw(self.place.domain, self.place.time, many, generator)
+        (points,) = self.cast([(t, x)])
+        size = group.rows(self.model.solution, *points).norm(dim=-1)
+        chosen = sampler.choose(size.double().cpu(), n, generator)
+        return t[chosen], x[chosen]
 
-    def cast(self, batch: Mapping[str, Batch]) -> dict[str, Batch]:
+    def cast(self, batch: Sequence[Batch]) -> list[Batch]:
         """Points as the networks take them."""
         device, dtype = self.compute.device, self.compute.dtype
-        return {name: tuple(p.to(device, dtype) for p in parts) for name, parts in batch.items()}
+        return [tuple(part.to(device, dtype) for part in points) for points in batch]
 
     def _generator(self, purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derived_seed(self.compute.seed, purpose))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from scipy.stats import t as student
 from torch import Tensor
 
 from hollowpde.optim import linearise
-from hollowpde.problem.pde.conditions import Observed
-from hollowpde.problem.pde.unknowns import UnknownNumber
 
 if TYPE_CHECKING:
     from hollowpde.problem.pde.fit import PDEFit
@@ -38,14 +35,16 @@ def intervals(fit: PDEFit) -> dict[str, tuple[float, float]]:
 
     Source: Seber and Wild, Nonlinear Regression (1989), for the linearised interval.
     """
-    observed = [g for g in fit.groups[1:] if isinstance(fit.problem.conditions[g.name], Observed)]
-    numbers = cast("Mapping[str, UnknownNumber]", dict(fit.model.solution.numbers.items()))
-    if not observed or not numbers:
+    numbers, pairs = fit.model.solution.numbers, [*zip(fit.groups, fit.apart, strict=True)]
+    if not numbers or not any(group.observed for group, _ in pairs):
         return {}
-    data = [linearise(fit.model.solution, g.rows, fit.apart[g.name]) for g in observed]
-    r, J = torch.cat([r for r, _ in data]).double(), torch.cat([J for _, J in data]).double()
-    rest = [g for g in fit.groups if g not in observed]
-    parts = [linearise(fit.model.solution, g.rows, fit.apart[g.name])[1].double() for g in rest]
+    lines = {
+        noisy: [linearise(fit.model.solution, g.rows, p) for g, p in pairs if g.observed is noisy]
+        for noisy in (True, False)
+    }
+    r = torch.cat([r for r, _ in lines[True]]).double()
+    J = torch.cat([J for _, J in lines[True]]).double()
+    parts = [C.double() for _, C in lines[False]]
     freedom = len(r) - len(numbers)
     if freedom < 1:
         return {}
@@ -55,18 +54,18 @@ def intervals(fit: PDEFit) -> dict[str, tuple[float, float]]:
     matrix = by_data + _STRICT * _trace(by_data) * constraint
     matrix.diagonal().add_(_RIDGE * float(matrix.diagonal().mean()))
     quantile = float(student.ppf(0.5 + LEVEL / 2, freedom))
-    names = [k for k, p in fit.model.solution.named_parameters() if p.requires_grad]
-    sizes = [p.numel() for p in fit.model.solution.parameters() if p.requires_grad]
-    out = {}
+    free = [p for p in fit.model.solution.parameters() if p.requires_grad]
+    out: dict[str, tuple[float, float]] = {}
     for name, number in numbers.items():
-        place = sum(sizes[: names.index(f"numbers.{name}.raw")])
+        k = next(k for k, p in enumerate(free) if p is number.raw)
         unit = torch.zeros(len(matrix), dtype=matrix.dtype)
-        unit[place] = 1.0
-        spread = math.sqrt(float(torch.linalg.solve(matrix, unit)[place])) * quantile
+        column = sum(p.numel() for p in free[:k])
+        unit[column] = 1.0
+        spread = math.sqrt(float(torch.linalg.solve(matrix, unit)[column])) * quantile
         raw = float(number.raw.detach())
-        ends = raw - spread, raw + spread
-        out[name] = tuple(math.exp(e) for e in ends) if number.positive else ends
-    return out  # type: ignore[return-value]
+        low, high = raw - spread, raw + spread
+        out[name] = (math.exp(low), math.exp(high)) if number.positive else (low, high)
+    return out
 
 
 def _trace(matrix: Tensor) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from hollowpde.operators.field import Field
 from hollowpde.problem.pde.model import Solution
@@ -16,10 +15,8 @@ class LearnedPDE:
     """
 
     def __init__(self, solution: Solution) -> None:
-        self.fields: Mapping[str, Field] = {k: cast(Field, f) for k, f in solution.fields.items()}
-        self.coefficients: Mapping[str, Field] = {
-            k: cast(Field, f) for k, f in solution.coefficients.items()
-        }
+        self.fields: Mapping[str, Field] = solution.fields
+        self.coefficients: Mapping[str, Field] = solution.coefficients
         self.numbers = {k: float(number().detach()) for k, number in solution.numbers.items()}
 
     @property

@@ -41,16 +41,9 @@ class Lift:
         """The field that meets them."""
         if not self.names:
             return network
-        base, factor = self._base(), self._factor(place)
-        return Lifted(KnownFunction(base), KnownFunction(factor), network)
-
-    def _base(self) -> _Base:
-        if self.instant is not None:
-            return _Base(self.instant[1].value)
-        return _Base(next(iter(self.walls.values())).value)
-
-    def _factor(self, place: Place) -> _Factor:
-        return _Factor(self, place)
+        given = next(iter(self.walls.values())) if self.instant is None else self.instant[1]
+        base, factor = KnownFunction(_Base(given.value)), KnownFunction(_Factor(self, place))
+        return Lifted(base, factor, network)
 
 
 @dataclass(frozen=True)
@@ -73,9 +66,8 @@ class _Factor:
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         out = torch.ones_like(x[..., 0])
         if self.lift.instant is not None:
-            assert self.place.time is not None
-            start, end = self.place.time
-            out = out * (t - self.lift.instant[1].instant(self.place.time)) / (end - start)
+            start, end = interval = self.place.interval
+            out = out * (t - self.lift.instant[1].instant(interval)) / (end - start)
         if self.lift.walls:
             sides = [wall.side for wall in self.lift.walls.values()]
             out = out * self.place.domain.distance(x, sides)

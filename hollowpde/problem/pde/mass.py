@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,8 @@ from hollowpde.problem.pde.samplers import sobol
 if TYPE_CHECKING:
     from hollowpde.problem.pde.fit import PDEFit
 
+Conserved = Callable[[Tensor], Tensor]
+
 _TIMES = 5
 _POINTS = 2**14
 # How often the law of the points is fitted anew, and by how much it is wider than the integrand,
@@ -24,28 +27,25 @@ _WIDER = 1.1
 
 
 @torch.no_grad()
-def masses(fit: PDEFit) -> tuple[Tensor, Tensor]:
-    """Times `(k,)`, and at each the integral over the domain of what is conserved."""
-    from hollowpde.problem.pde.metrics import values
-
-    conserved, place = fit.problem.mass, fit.place
-    assert conserved is not None and place.time is not None
-    times = torch.linspace(*place.time, _TIMES, dtype=torch.float64)
+def masses(fit: PDEFit, conserved: Conserved) -> tuple[Tensor, Tensor]:
+    """Times `(k,)`, and at each the integral over the domain of a function of the first field."""
+    place = fit.place
+    times = torch.linspace(*place.interval, _TIMES, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
-    field = fit.model.solution.field(fit.problem.first)
+    field = fit.model.solution.fields[fit.problem.first]
     found = []
     for time in times:
         t = time.expand(_POINTS)
 
         def weights(x: Tensor, log_q: Tensor, t: Tensor = t) -> Tensor:
-            return conserved(values(fit, field, t, x)) * torch.exp(-log_q)
+            return conserved(fit.values(field, t, x)) * torch.exp(-log_q)
 
         if isinstance(place.domain, Box | Ball):
             x = place.domain.points(sobol(_POINTS, place.domain.numbers, generator))
             found.append(weights(x, torch.full_like(t, -_log_volume(place.domain))).mean())
             continue
         # In the whole space by importance, from a normal law that is fitted to the integrand.
-        seen = place.sampler.at(place.domain, place.time, t, generator)
+        seen = place.sampler.at(place.domain, place.interval, t, generator)
         law = _normal(seen, torch.ones_like(t))
         for _ in range(_ROUNDS):
             z = gaussian(sobol(_POINTS, place.domain.dim, generator))
@@ -60,7 +60,7 @@ def mass_errors(fit: PDEFit) -> Metrics:
     """The largest relative change of the conserved integral, if one is declared."""
     if fit.problem.mass is None or fit.place.time is None:
         return {}
-    _, mass = masses(fit)
+    _, mass = masses(fit, fit.problem.mass)
     return {"mass": float(mass[-1]), "mass_error": float((mass / mass[0] - 1).abs().max())}
 
 

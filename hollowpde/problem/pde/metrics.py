@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hollowpde.operators.field import Field
 from hollowpde.problem.base import Metrics
 from hollowpde.problem.pde.intervals import intervals
 from hollowpde.problem.pde.mass import mass_errors
@@ -16,7 +15,6 @@ from hollowpde.problem.pde.terms import means
 if TYPE_CHECKING:
     from hollowpde.problem.pde.fit import PDEFit
 
-_ROWS = 1024
 # Points at which errors are noted as training goes on.
 _NOTED = 1024
 
@@ -31,15 +29,16 @@ def figures(fit: PDEFit) -> Metrics:
     t, x = fit.test
     for name, exact in fit.problem.exact_of.items():
         ending = "" if name == fit.problem.first else f"_{name}"
-        found = values(fit, fit.model.solution.field(name), t, x)
+        found = fit.values(fit.model.solution.fields[name], t, x)
         true = exact(t, x)
-        out[f"rel_l2{ending}"] = _ratio(found - true, true)
         out[f"rms_error{ending}"] = float((found - true).square().mean().sqrt())
-        out[f"rel_linf{ending}"] = float((found - true).abs().max() / true.abs().max())
+        if true.any():
+            out[f"rel_l2{ending}"] = _ratio(found - true, true)
+            out[f"rel_linf{ending}"] = float((found - true).abs().max() / true.abs().max())
     point = fit.problem.point
     if point is not None:
         where = torch.tensor([point.t], dtype=torch.float64), _row(point.x, x.shape[-1])
-        value = float(values(fit, fit.model.solution.field(fit.problem.first), *where))
+        value = float(fit.values(fit.model.solution.fields[fit.problem.first], *where))
         out["point_value"] = value
         known = fit.problem.exact_of.get(fit.problem.first)
         true_value = point.value
@@ -59,35 +58,22 @@ def figures(fit: PDEFit) -> Metrics:
 def monitored(fit: PDEFit) -> dict[str, float]:
     """What is noted as training goes on: the error, if it is known, and the unknown numbers."""
     out: dict[str, float] = {}
-    some = torch.randperm(len(fit.test[0]), generator=torch.Generator().manual_seed(0))[:_NOTED]
-    t, x = (part[some] for part in fit.test)
+    t, x = (part[:_NOTED] for part in fit.test)
     exact = fit.problem.exact_of.get(fit.problem.first)
     if exact is not None:
-        found = values(fit, fit.model.solution.field(fit.problem.first), t, x)
+        found = fit.values(fit.model.solution.fields[fit.problem.first], t, x)
         true = exact(t, x)
-        out["rel_l2"] = _ratio(found - true, true)
+        if true.any():
+            out["rel_l2"] = _ratio(found - true, true)
     for name, number in fit.model.solution.numbers.items():
         out[name] = float(number().detach())
     return out
 
 
 @torch.no_grad()
-def values(fit: PDEFit, field: Field, t: Tensor, x: Tensor) -> Tensor:
-    """A field at points in double precision, evaluated in the precision of the networks."""
-    device, dtype = fit.compute.device, fit.compute.dtype
-    parts = [
-        field(a.to(device, dtype), b.to(device, dtype)).double().cpu()
-        for a, b in zip(t.split(_ROWS), x.split(_ROWS), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-@torch.no_grad()
 def term_sizes(fit: PDEFit) -> dict[str, float]:
-    """The root mean square of each term, unweighted, at the points that errors are taken at."""
-    t, x = (part[:_ROWS] for part in fit.test)
-    batch = {**fit.apart, **fit.cast({"interior": (t, x)})}
-    found = means(fit.groups, fit.model.solution, batch)
+    """The root mean square of each term, unweighted, at points apart from those of training."""
+    found = means(fit.groups, fit.model.solution, fit.apart)
     return {name: float(found[name].sqrt()) for name in fit.terms}
 
 
@@ -115,7 +101,7 @@ def _coefficients(fit: PDEFit) -> Metrics:
     for name, coefficient in fit.learned.coefficients.items():
         truth = fit.problem.unknowns[name].truth
         if callable(truth):
-            found = values(fit, coefficient, t, x)
+            found = fit.values(coefficient, t, x)
             out[f"{name}_rel_l2"] = _ratio(found - truth(t, x), truth(t, x))
     return out
 

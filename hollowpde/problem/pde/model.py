@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hollowpde.operators.field import Field
 from hollowpde.operators.jets import Jet
+from hollowpde.problem.pde.conditions import Batch
 from hollowpde.problem.pde.unknowns import UnknownNumber
 
 
@@ -23,23 +24,36 @@ class Solution(nn.Module):
         coefficients: Mapping[str, Field],
     ) -> None:
         super().__init__()
-        self.fields = nn.ModuleDict(dict(fields))
-        self.numbers = nn.ModuleDict(dict(numbers))
-        self.coefficients = nn.ModuleDict(dict(coefficients))
+        # Names stay out of torch, which has names of its own.
+        self._names = [*fields], [*numbers], [*coefficients]
+        self._fields = nn.ModuleList(fields.values())
+        self._numbers = nn.ModuleList(numbers.values())
+        self._coefficients = nn.ModuleList(coefficients.values())
 
-    def field(self, name: str) -> Field:
-        return cast(Field, self.fields[name])
+    @property
+    def fields(self) -> dict[str, Field]:
+        return dict(zip(self._names[0], cast("Iterable[Field]", self._fields), strict=True))
+
+    @property
+    def numbers(self) -> dict[str, UnknownNumber]:
+        modules = cast("Iterable[UnknownNumber]", self._numbers)
+        return dict(zip(self._names[1], modules, strict=True))
+
+    @property
+    def coefficients(self) -> dict[str, Field]:
+        modules = cast("Iterable[Field]", self._coefficients)
+        return dict(zip(self._names[2], modules, strict=True))
 
     @property
     def all_fields(self) -> list[Field]:
         """Those of the solution, then the coefficients: in the order of an equation's jets."""
-        return [cast(Field, f) for f in (*self.fields.values(), *self.coefficients.values())]
+        return [*self.fields.values(), *self.coefficients.values()]
 
     def arguments(self, jets: Sequence[Jet]) -> tuple[Sequence[Jet], dict[str, Tensor | Jet]]:
         """What an equation takes by position, and by keyword."""
-        own = len(self.fields)
+        own = len(self._fields)
         named: dict[str, Tensor | Jet] = {k: number() for k, number in self.numbers.items()}
-        return jets[:own], named | dict(zip(self.coefficients, jets[own:], strict=True))
+        return jets[:own], named | dict(zip(self._names[2], jets[own:], strict=True))
 
 
 class PDEModel(nn.Module):
@@ -47,50 +61,31 @@ class PDEModel(nn.Module):
 
     Arguments:
         solution: what is learned.
-        terms: names of the terms of the loss.
-        points: for each group of points, how many, and the widths of the tensors that belong to
-            each point (None: one number).
+        terms: how many terms the loss has.
+        batch: points of each group; those in use later are as many, and of these shapes.
     """
 
     weights: Tensor
     balanced: Tensor
 
-    def __init__(
-        self,
-        solution: Solution,
-        terms: int,
-        points: Mapping[str, tuple[int, Sequence[int | None]]],
-    ) -> None:
+    def __init__(self, solution: Solution, terms: int, batch: Sequence[Batch]) -> None:
         super().__init__()
         self.solution = solution
         self.register_buffer("weights", torch.ones(terms, dtype=torch.float64))
         # How many stages have had the terms balanced.
         self.register_buffer("balanced", torch.zeros((), dtype=torch.int64))
-        self.points = nn.ModuleDict({name: Pool(*shape) for name, shape in points.items()})
-
-    def batch(self) -> dict[str, tuple[Tensor, ...]]:
-        """The points in use, by group."""
-        return {name: cast(Pool, pool).tensors for name, pool in self.points.items()}
-
-    def keep(self, batch: Mapping[str, Sequence[Tensor]]) -> None:
-        """Use these points from now on."""
-        for name, tensors in batch.items():
-            cast(Pool, self.points[name]).keep(tensors)
-
-
-class Pool(nn.Module):
-    """The points of one group, as buffers."""
-
-    def __init__(self, n: int, widths: Sequence[int | None]) -> None:
-        super().__init__()
-        for k, width in enumerate(widths):
-            shape = (n,) if width is None else (n, width)
-            self.register_buffer(f"part{k}", torch.zeros(shape, dtype=torch.float64))
+        self._pools = nn.ModuleList(nn.Module() for _ in batch)
+        for pool, points in zip(self._pools, batch, strict=True):
+            for k, part in enumerate(points):
+                pool.register_buffer(f"part{k}", part.clone())
 
     @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(self.buffers())
+    def batch(self) -> list[Batch]:
+        """The points in use, of each group."""
+        return [tuple(pool.buffers()) for pool in self._pools]
 
-    def keep(self, tensors: Sequence[Tensor]) -> None:
-        for mine, given in zip(self.buffers(), tensors, strict=True):
-            mine.copy_(given)
+    def keep(self, batch: Sequence[Batch]) -> None:
+        """Use these points from now on."""
+        for mine, given in zip(self.batch, batch, strict=True):
+            for part, new in zip(mine, given, strict=True):
+                part.copy_(new)

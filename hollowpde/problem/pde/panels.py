@@ -25,8 +25,8 @@ from hollowpde.problem.panel import (
 )
 from hollowpde.problem.pde.conditions import Function, Observed
 from hollowpde.problem.pde.domain import Space
-from hollowpde.problem.pde.mass import masses
-from hollowpde.problem.pde.metrics import values
+from hollowpde.problem.pde.mass import Conserved, masses
+from hollowpde.problem.pde.metrics import term_sizes
 
 if TYPE_CHECKING:
     from hollowpde.problem.pde.fit import PDEFit
@@ -44,7 +44,7 @@ def panels(fit: PDEFit) -> list[Panel]:
     """The solution, its error, its terms, and what else is learned."""
     out: list[Panel] = []
     for name in fit.problem.networks:
-        field = fit.model.solution.field(name)
+        field = fit.model.solution.fields[name]
         exact = fit.problem.exact_of.get(name)
         if not _scalar(fit, field):
             continue
@@ -56,7 +56,7 @@ def panels(fit: PDEFit) -> list[Panel]:
             out += _in_many_dimensions(fit, name, field, exact)
     out += _coefficients(fit)
     if fit.problem.mass is not None and fit.place.time is not None:
-        out.append(_mass(fit))
+        out.append(_mass(fit, fit.problem.mass))
     out.append(_terms(fit))
     return out
 
@@ -160,11 +160,9 @@ def _in_many_dimensions(
             out.append(Chart(title, f"{what}.", axes, frames[0][1]))
         else:
             out.append(Film(title, f"{what}; the slider moves through time.", axes, "t", frames))
-    # Of all times: samplers may sort their points by time.
-    shuffled = torch.randperm(len(fit.test[0]), generator=torch.Generator().manual_seed(0))
-    t, x_test = (part[shuffled[:_DOTS]] for part in fit.test)
+    t, x_test = (part[:_DOTS] for part in fit.test)
     radius = _np((x_test - centre).norm(dim=-1))
-    u_test = _np(values(fit, field, t, x_test))
+    u_test = _np(fit.values(field, t, x_test))
     dots: list[Mark] = []
     if exact is not None:
         dots.append(Points("exact", Role.TRUTH, radius, _np(exact(t, x_test))))
@@ -204,8 +202,8 @@ def _coefficients(fit: PDEFit) -> list[Panel]:
     return out
 
 
-def _mass(fit: PDEFit) -> Chart:
-    times, mass = masses(fit)
+def _mass(fit: PDEFit, conserved: Conserved) -> Chart:
+    times, mass = masses(fit, conserved)
     return Chart(
         "Conserved integral",
         "The integral over the domain that the equation conserves, by quadrature.",
@@ -216,8 +214,6 @@ def _mass(fit: PDEFit) -> Chart:
 
 def _terms(fit: PDEFit) -> Table:
     """Every equation and condition: how it is met."""
-    from hollowpde.problem.pde.metrics import term_sizes
-
     rows: list[list[str | float | int]] = [
         [name, size, float(weight)]
         for (name, size), weight in zip(
@@ -241,7 +237,7 @@ def _along(
 ) -> tuple[Array, Array | None]:
     t = torch.full((len(x),), float(time), dtype=torch.float64)
     x = x.double()
-    return _np(values(fit, field, t, x)), None if exact is None else _np(exact(t, x))
+    return _np(fit.values(field, t, x)), None if exact is None else _np(exact(t, x))
 
 
 def _observations(fit: PDEFit, name: str) -> tuple[Array, Array, Array] | None:
@@ -276,7 +272,7 @@ def _ends(fit: PDEFit, axis: int) -> tuple[float, float]:
 
 def _scalar(fit: PDEFit, field: Field) -> bool:
     t, x = (part[:2] for part in fit.test)
-    return values(fit, field, t, x).ndim == 1
+    return fit.values(field, t, x).ndim == 1
 
 
 def _np(tensor: Tensor) -> Array:

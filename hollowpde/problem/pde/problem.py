@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from hollowpde.operators.field import Field
 from hollowpde.problem.base import Compute, Problem
 from hollowpde.problem.pde.conditions import (
     AtTime,
+    Batch,
     Condition,
     Function,
     Observed,
@@ -27,10 +29,10 @@ from hollowpde.problem.pde.conditions import (
     Place,
     spatial,
 )
-from hollowpde.problem.pde.domain import Box, Domain
+from hollowpde.problem.pde.domain import Domain
 from hollowpde.problem.pde.fit import PDEFit
 from hollowpde.problem.pde.learned import LearnedPDE
-from hollowpde.problem.pde.lift import Lift, lift_of
+from hollowpde.problem.pde.lift import lift_of
 from hollowpde.problem.pde.model import PDEModel, Solution
 from hollowpde.problem.pde.samplers import Interval, Sampler, Sobol
 from hollowpde.problem.pde.settings import Solve
@@ -43,6 +45,8 @@ Network = Spec | Field | nn.Module
 # Points at which equations are tried before anything is trained.
 _TRIED = 8
 _AMPLITUDE_POINTS = 512
+# Figures of a fit, which unknown numbers stand beside.
+_TAKEN = {"mass", "parameters", "steps", "seconds", "rms_error", "rel_l2", "rel_linf"}
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,10 @@ class PDEProblem(Problem):
                 "domain must be hp.Box(...), hp.Ball(...) or hp.Space(...), but is a "
                 f"{type(self.domain).__name__}."
             )
-        if self.time is not None and not self.time[0] < self.time[1]:
-            raise InputError(f"time must be (t0, t1) with t0 < t1, but is {self.time}.")
+        if self.time is not None and not -math.inf < self.time[0] < self.time[1] < math.inf:
+            raise InputError(
+                f"time must be (t0, t1) with t0 < t1, both finite, but is {self.time}."
+            )
         for name, equation in self.equations.items():
             if not callable(equation):
                 raise InputError(
@@ -138,6 +144,14 @@ class PDEProblem(Problem):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise InputError(f"the name {twice.pop()!r} is given twice in this problem.")
+        for name in self.unknowns:
+            if not name.isidentifier() or name in _TAKEN:
+                raise InputError(
+                    f"unknown {name!r} must be a name that Python takes as a keyword argument, "
+                    f"and none of the figures {', '.join(sorted(_TAKEN))}."
+                )
+        if "residual" in self.conditions:
+            raise InputError("the name 'residual' is that of the equations: rename the condition.")
         for name, condition in self.conditions.items():
             if not isinstance(condition, Condition):
                 raise InputError(
@@ -205,17 +219,16 @@ class PDEProblem(Problem):
         to: Any = {"dtype": compute.dtype, "device": compute.device}
         for name, exact in self.exact_of.items():
             _check_exact(name, exact, t, x)
-        interior = Interior(self.equations)
-        columns = interior.check(solution, t.to(**to), x.to(**to), steady=self.time is None)
-        groups = [Group("interior", columns, interior)]
+        interior = Interior(
+            self.equations, solution, t.to(**to), x.to(**to), steady=self.time is None
+        )
+        groups = [Group(interior.columns, interior, self._inside)]
         for name, condition in self.conditions.items():
             if name not in built_in:
-                rows = OfCondition(condition, condition.field or self.first)
-                points = condition.draw(self.place, _TRIED, generator)
-                width = rows(solution, *(p.to(**to) for p in points)).shape[-1]
-                groups.append(Group(name, [name] * width, rows, condition.weight))
-        terms = len(set(columns)) + len(groups) - 1
-        model = PDEModel(solution, terms, self._shapes(groups)).to(device=compute.device)
+                groups.append(self._group(name, condition, solution, to))
+        terms = len(self.equations) + len(groups) - 1
+        batch = [group.draw(generator) for group in groups]
+        model = PDEModel(solution, terms, batch).to(device=compute.device)
         return PDEFit(self, model, groups, self.place, compute)
 
     def restore(self, state: Mapping[str, Any]) -> LearnedPDE:
@@ -246,8 +259,13 @@ class PDEProblem(Problem):
             net, periodic = self._network(name, network, own)
             amplitude = self._amplitude(own)
             scaled = self._rescaled(net, amplitude)
-            scalar = _is_scalar(net, self.domain.dim)
-            lift = lift_of(own, self.place) if scalar else Lift(None, {})
+            if own and not _is_scalar(net, self.domain.dim):
+                raise InputError(
+                    f"condition {next(iter(own))!r}: the field {name!r} is a vector field, and "
+                    "conditions are on scalar fields: state it for the field that it is the "
+                    "gradient of, or as an equation."
+                )
+            lift = lift_of(own, self.place)
             fields[name] = lift(scaled, self.place)
             built_in += [*lift.names, *periodic]
         numbers = {k: u.build() for k, u in self.unknowns.items() if isinstance(u, Unknown)}
@@ -279,8 +297,7 @@ class PDEProblem(Problem):
             )
         periodic = {k: c for k, c in conditions.items() if isinstance(c, Periodic) and c.hard}
         if periodic and getattr(network, "period", 1.0) is None:
-            assert isinstance(self.domain, Box)  # checked
-            axes = {axis for c in periodic.values() for axis in c.axes(self.domain)}
+            axes = {axis for c in periodic.values() for axis in c.axes(self.place.box)}
             # In scaled coordinates every side is 2 long.
             period = tuple(2.0 if i in axes else None for i in range(self.domain.dim))
             network = dataclasses.replace(network, period=period)  # type: ignore[type-var]
@@ -304,20 +321,25 @@ class PDEProblem(Problem):
                 return size if size > 0 else 1.0
         return 1.0
 
-    def _shapes(self, groups: list[Group]) -> dict[str, tuple[int, list[int | None]]]:
-        """How many points of each group are kept, and the widths of what belongs to them."""
-        d = self.domain.dim
-        shapes: dict[str, tuple[int, list[int | None]]] = {}
-        for group in groups:
-            if group.name == "interior":
-                shapes[group.name] = (self.solve.interior, [None, d])
-                continue
-            parts = self.conditions[group.name].draw(
-                self.place, self.solve.boundary, torch.Generator().manual_seed(0)
-            )
-            widths = [None if p.ndim == 1 else p.shape[1] for p in parts]
-            shapes[group.name] = (len(parts[0]), widths)
-        return shapes
+    def _inside(self, generator: torch.Generator) -> Batch:
+        """Points of the equations."""
+        return self.sampler.draw(self.domain, self.time, self.solve.interior, generator)
+
+    def _group(
+        self, name: str, condition: Condition, solution: Solution, to: Mapping[str, Any]
+    ) -> Group:
+        """A condition that is a term of the loss."""
+        place, n = self.place, self.solve.boundary
+        rows = OfCondition(condition, condition.field or self.first)
+        few = condition.draw(place, _TRIED, torch.Generator().manual_seed(0))
+        width = rows(solution, *(part.to(**to) for part in few)).shape[-1]
+        return Group(
+            [name] * width,
+            rows,
+            lambda generator: condition.draw(place, n, generator),
+            condition.weight,
+            isinstance(condition, Observed),
+        )
 
 
 def _is_scalar(field: Field, dim: int) -> bool:

@@ -12,7 +12,6 @@ from hollowpde.errors import InputError
 from hollowpde.operators.jets import Jet
 from hollowpde.problem.pde.conditions import Batch, Condition
 from hollowpde.problem.pde.model import Solution
-from hollowpde.residuals import Residual
 
 Equation = Callable[..., Tensor]
 
@@ -22,66 +21,77 @@ class Group:
     """Residuals that are asked for at the same points.
 
     Arguments:
-        name: of the points.
         columns: for each residual of a point, the name of the term that it belongs to.
         rows: the residuals of a solution at points `(...)`: `(..., m)`.
+        draw: points, so many of them, by a generator; in double precision.
         factor: on the weight of these terms.
+        observed: whether they are noisy data, rather than what must hold.
     """
 
-    name: str
     columns: Sequence[str]
     rows: Callable[..., Tensor]
+    draw: Callable[[torch.Generator], Batch]
     factor: float = 1.0
+    observed: bool = False
 
 
 class Interior:
-    """All equations at once: each field is differentiated in one pass for all of them."""
+    """All equations at once: each field is differentiated in one pass for all of them.
 
-    def __init__(self, equations: Mapping[str, Equation]) -> None:
+    Evaluated once at a few points, before anything is trained, to see what they ask for.
+
+    Arguments:
+        equations: by name.
+        solution: of random weights.
+        t, x: a few points.
+        steady: whether there is no time.
+
+    Raises:
+        InputError: an equation returns another shape, or has a time derivative if steady.
+    """
+
+    def __init__(
+        self,
+        equations: Mapping[str, Equation],
+        solution: Solution,
+        t: Tensor,
+        x: Tensor,
+        steady: bool,
+    ) -> None:
         self.equations = equations
-        self._residual: Residual | None = None
-
-    def __call__(self, solution: Solution, t: Tensor, x: Tensor) -> Tensor:
-        fields = solution.all_fields
-        residual = self._residual or Residual(lambda *given: torch.empty(0), len(fields))
-        residual.expression = lambda *given: self._evaluate(solution, given)
-        self._residual = residual
-        return residual(fields, t, x)
-
-    def check(self, solution: Solution, t: Tensor, x: Tensor, steady: bool) -> list[str]:
-        """Evaluate once at a few points, before anything is trained; the names of the columns.
-
-        Raises:
-            InputError: an equation returns another shape, or has a time derivative if steady.
-        """
-        columns: list[str] = []
-        for name, equation in self.equations.items():
-            jets = [Jet(f, t, x) for f in solution.all_fields]
-            own, named = solution.arguments(jets)
+        jets = [Jet(f, t, x) for f in solution.all_fields]
+        own, named = solution.arguments(jets)
+        # For each residual of a point, the name of its equation.
+        self.columns: list[str] = []
+        for name, equation in equations.items():
             value = equation(*own, t, x, **named)
-            if not isinstance(value, Tensor) or value.shape not in (
-                t.shape, x.shape, (*t.shape, value.shape[-1] if value.ndim > 1 else 0),
-            ):  # fmt: skip
-                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise InputError(
-                    f"the residual {name!r} must return one number for each of {len(t)} points, "
-                    f"({len(t)},), or ({len(t)}, m) for m equations, but returned {shape}: reduce "
-                    "vectors as in (a * u.gradient).sum(-1)."
-                )
+            _check_shape(name, value, t)
             if steady and any(jet.needs.dt_order >= 0 for jet in jets):
                 raise InputError(
                     f"the residual {name!r} has a time derivative, but the problem is steady: "
                     "give time=(t0, t1), or leave u.dt out."
                 )
-            columns += [name] * (1 if value.ndim == t.ndim else value.shape[-1])
-        return columns
+            self.columns += [name] * (1 if value.ndim == t.ndim else value.shape[-1])
+        # What they ask of each field: known from here on, it takes the fewest passes.
+        self._needs = [jet.needs for jet in jets]
 
-    def _evaluate(self, solution: Solution, given: Sequence[Jet | Tensor]) -> Tensor:
-        *jets, t, x = given
-        own, named = solution.arguments(jets)  # type: ignore[arg-type]
-        values = [e(*own, t, x, **named) for e in self.equations.values()]
-        assert isinstance(t, Tensor)
+    def __call__(self, solution: Solution, t: Tensor, x: Tensor) -> Tensor:
+        pairs = zip(solution.all_fields, self._needs, strict=True)
+        own, named = solution.arguments([Jet(f, t, x, needs) for f, needs in pairs])
+        values = [equation(*own, t, x, **named) for equation in self.equations.values()]
         return torch.cat([v if v.ndim > t.ndim else v.unsqueeze(-1) for v in values], -1)
+
+
+def _check_shape(name: str, value: object, t: Tensor) -> None:
+    n = len(t)
+    if isinstance(value, Tensor) and value.shape[:1] == t.shape and value.ndim <= 2:
+        return
+    shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    raise InputError(
+        f"the residual {name!r} must return one number for each of {n} points, ({n},), or "
+        f"({n}, m) for m equations, but returned {shape}: reduce vectors as in "
+        "(a * u.gradient).sum(-1)."
+    )
 
 
 @dataclass(frozen=True)
@@ -93,17 +103,17 @@ class OfCondition:
 
     def __call__(self, solution: Solution, *point: Tensor) -> Tensor:
         t, x, *others = point
-        value = self.condition.residual(Jet(solution.field(self.field), t, x), t, x, *others)
+        value = self.condition.residual(Jet(solution.fields[self.field], t, x), t, x, *others)
         return value if value.ndim > t.ndim else value.unsqueeze(-1)
 
 
 def means(
-    groups: Sequence[Group], solution: Solution, batch: Mapping[str, Batch]
+    groups: Sequence[Group], solution: Solution, batch: Sequence[Batch]
 ) -> dict[str, Tensor]:
-    """The mean square of each term."""
+    """The mean square of each term, given the points of each group."""
     out: dict[str, Tensor] = {}
-    for group in groups:
-        squares = group.rows(solution, *batch[group.name]).square()
+    for group, points in zip(groups, batch, strict=True):
+        squares = group.rows(solution, *points).square()
         for name, column in zip(group.columns, squares.flatten(0, -2).mean(0), strict=True):
             out[name] = out[name] + column if name in out else column
     return out
