@@ -154,29 +154,36 @@ class Running:
     def _step_with_rollback(self, loss: Callable[[], float], total: Callable[[], Tensor]) -> None:
         """L-BFGS may meet a NaN, or its line search end where it began: go back, and forget.
 
-        What it has learned of the curvature is dropped, and steepest descent begins anew.
+        Back to the best weights on its way; what it has learned of the curvature is dropped, and
+        steepest descent begins anew.
         """
-        before = [p.detach().clone() for p in self.parameters]
+        begun = [p.detach().clone() for p in self.parameters]
+        best, lowest = begun, math.inf
 
         def finite() -> float:
+            nonlocal best, lowest
             value = loss()
             if not math.isfinite(value):
                 raise _NotFiniteError
+            if value < lowest:
+                best, lowest = [p.detach().clone() for p in self.parameters], value
             return value
 
         # A line search that meets a NaN does not end well: it is left there.
         with suppress(_NotFiniteError):
             self.optimiser.step(finite)
-            pairs = zip(self.parameters, before, strict=True)
-            moved = any(not torch.equal(p, old) for p, old in pairs)
             with torch.no_grad():
-                if moved and torch.isfinite(total()):
+                if self._moved_from(begun) and torch.isfinite(total()):
                     self.rollbacks = 0
                     return
         with torch.no_grad():
-            torch._foreach_copy_(self.parameters, before)
+            torch._foreach_copy_(self.parameters, best)
+        self.rollbacks = 0 if self._moved_from(begun) else self.rollbacks + 1
         self.optimiser = self.stage.optimiser.build(self.parameters)
-        self.rollbacks += 1
+
+    def _moved_from(self, before: list[Tensor]) -> bool:
+        pairs = zip(self.parameters, before, strict=True)
+        return any(not torch.equal(p, old) for p, old in pairs)
 
     def validate(self) -> float:
         with self._averaged():
