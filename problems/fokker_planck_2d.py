@@ -4,6 +4,7 @@ Along s = (x + y) / sqrt(2) it feels s - s^3, across it, along r = (x - y) / sqr
 x and y the two are coupled. The exact density is a product: of one in s, from the equation in s
 alone by finite volumes, and of a Gaussian in r. The logarithm keeps the density positive, and the
 equation is asked to hold where paths go: far out the drift blows errors of a density up.
+The reference is cut off at a density of 1e-12: the error on the page means nothing beyond.
 """
 
 import functools
