@@ -22,6 +22,8 @@ from hollowpde.nets.scalar import (
 from hollowpde.nets.structured import (
     Constant,
     ConstantField,
+    Exponential,
+    ExponentialField,
     FromFunction,
     FromLogDiffusion,
     FromLogDrift,
@@ -63,6 +65,8 @@ __all__ = [
     "Convolution2d",
     "ExclusiveAttention",
     "ExclusivePooling",
+    "Exponential",
+    "ExponentialField",
     "FromFunction",
     "FromLogDiffusion",
     "FromLogDrift",

@@ -99,10 +99,11 @@ def fields():
             lambda t, x: 7 * net((t - 0.5) / 3, (x - shift) / scale),
         ),
         "quadratic": (quadratic, by_hand),
+        "exponential": (hp.nets.ExponentialField(net), lambda t, x: net(t, x).exp()),
     }
 
 
-@pytest.mark.parametrize("name", ["known", "lifted", "rescaled", "quadratic"])
+@pytest.mark.parametrize("name", ["known", "lifted", "rescaled", "quadratic", "exponential"])
 def test_derivatives_against_brute_force(name):
     field, plain = fields()[name]
     t, x, a = torch.rand(5), torch.randn(5, 2), torch.randn(5, 2)
@@ -146,7 +147,7 @@ def test_steps_that_gain_nothing_are_counted_until_one_does():
     assert optimiser.param_groups[0]["stalled"] == 0 and w.norm() < 0.1
 
 
-@pytest.mark.parametrize("name", ["known", "lifted", "rescaled", "quadratic"])
+@pytest.mark.parametrize("name", ["known", "lifted", "rescaled", "quadratic", "exponential"])
 def test_laplacians_and_slopes_within_vmap(name):
     field, plain = fields()[name]
     t, x, a = torch.rand(5), torch.randn(5, 2), torch.randn(5, 2)

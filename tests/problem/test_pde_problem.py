@@ -69,6 +69,40 @@ def test_what_is_built_in_holds_for_any_weights(hard):
         assert fit.terms == ["residual", "start", "ends"]
 
 
+def bell(x):
+    return torch.exp(-x.square().sum(-1))
+
+
+class Bell(hp.Field):
+    def dimwise(self, t, x, order):
+        return (-x.square().sum(-1), -2 * x, torch.full_like(x, -2.0))[: order + 1]
+
+
+@pytest.mark.parametrize("start", [bell, hp.nets.ExponentialField(Bell())])
+def test_an_exponential_field_meets_what_is_positive(start):
+    conditions = {"start": hp.Initial(start)}
+    made = rod(conditions=conditions, field=hp.Exponential(NET), exact=None).begin(DOUBLE)
+    field, x = made.model.solution.fields["u"], torch.randn(9, 1, dtype=torch.float64)
+    assert made.terms == ["residual"]
+    torch.testing.assert_close(field(0.0, x), bell(x))
+    assert (field(1.0, x) > 0).all() and not torch.allclose(field(1.0, x), bell(x))
+    torch.testing.assert_close(
+        hp.laplacian(field, 0.7, x), hp.reference.laplacian(lambda t, x: field(t, x), 0.7, x)
+    )
+
+
+@pytest.mark.parametrize("condition", [hp.Initial(lambda x: sine(2 * x)), hp.Dirichlet(0.0)])
+def test_an_exponential_field_refuses_what_is_not_positive(condition):
+    problem = rod(conditions={"it": condition}, field=hp.Exponential(NET), exact=None)
+    with pytest.raises(hp.InputError, match="'it': the field is an exponential"):
+        problem.begin(DOUBLE)
+
+
+def test_a_field_of_another_shape_is_no_initial_value():
+    with pytest.raises(hp.InputError, match="the field of a condition must return"):
+        rod(conditions={"start": hp.Initial(hp.HollowNet(1).double())}).begin(DOUBLE)
+
+
 def test_walls_that_contradict_the_start_are_not_built_in():
     conditions = {"start": hp.Initial(lambda x: 1 + sine(x)), "ends": hp.Dirichlet(0.0)}
     assert rod(conditions=conditions).begin(DOUBLE).terms == ["residual", "ends"]

@@ -21,6 +21,7 @@ PDES = [
     "burgers",
     "fokker_planck_10d",
     "fokker_planck_2d",
+    "heat_100d",
     "heat_10d",
     "heat_1d",
     "hjb_100d",

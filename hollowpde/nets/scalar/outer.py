@@ -43,7 +43,7 @@ class Curvature:
     def diagonal(self) -> Tensor:
         """Its diagonal, `(..., r)`: the second derivative along each direction."""
         parts = (
-            w if tangents is None else (tangents * tangents * w.unsqueeze(-2)).sum(-1)
+            w if tangents is None else (tangents.square() @ w.unsqueeze(-1)).squeeze(-1)
             for tangents, w in self.factors
         )
         return reduce(operator.add, parts)

@@ -90,7 +90,9 @@ class RidgeNet(Field):
         self, t: Tensor, x: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         w = self.first.weight
-        if self.dim <= len(w) or (weights is not None and weights.ndim > 1):
+        # Of a single hidden layer no tangents are carried on.
+        many = self.dim > len(w) or not len(self.outer.hidden)
+        if not many or (weights is not None and weights.ndim > 1):
             return super().with_laplacian(t, x, weights)
         check_columns(x, self.dim)
         metric = (w if weights is None else w * weights) @ w.T

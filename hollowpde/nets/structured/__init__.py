@@ -1,6 +1,7 @@
 """Fields with a structure that the user knows: linear, gradients, formulas, other units."""
 
 from hollowpde.nets.structured.constant import ConstantField
+from hollowpde.nets.structured.exponential import Exponential, ExponentialField
 from hollowpde.nets.structured.function import FromFunction, as_field
 from hollowpde.nets.structured.gradient import GradientField
 from hollowpde.nets.structured.known import KnownFunction
@@ -22,6 +23,8 @@ from hollowpde.nets.structured.sum import Sum
 __all__ = [
     "Constant",
     "ConstantField",
+    "Exponential",
+    "ExponentialField",
     "FromFunction",
     "FromLogDiffusion",
     "FromLogDrift",

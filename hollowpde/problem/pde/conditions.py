@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError
+from hollowpde.operators.field import Field
 from hollowpde.operators.jets import Jet
 from hollowpde.problem.pde.domain import Box, Domain, Side, Space
 from hollowpde.problem.pde.samplers import Interval, Sampler, sobol
@@ -95,10 +96,11 @@ class AtTime(Condition):
     """The values of a field at one time.
 
     Arguments:
-        value: a number, or a function `value(x)` of x `(..., d)` that returns `(...)`.
+        value: a number; a function `value(x)` of x `(..., d)` that returns `(...)`; or a scalar
+            `Field` without regard to its time, whose derivatives need not be taken by brute force.
     """
 
-    value: Spatial | float
+    value: Spatial | Field | float
 
     def check(self, place: Place) -> None:
         if place.time is None:
@@ -309,8 +311,10 @@ def at(value: Function | float, t: Tensor, x: Tensor) -> Tensor:
     return x.new_full(x.shape[:-1], float(value))
 
 
-def spatial(value: Spatial | float, x: Tensor) -> Tensor:
-    """A given function of x, or a number, `(...)`."""
+def spatial(value: Spatial | Field | float, x: Tensor) -> Tensor:
+    """A given function of x, a field, or a number, `(...)`."""
+    if isinstance(value, Field):
+        return _checked(value(0.0, x), x, "the field")
     if callable(value):
         return _checked(value(x), x, "value(x)")
     return x.new_full(x.shape[:-1], float(value))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hollowpde.nets import KnownFunction, Lifted
+from hollowpde.errors import InputError
+from hollowpde.nets import ExponentialField, KnownFunction, Lifted
 from hollowpde.operators.field import Field
-from hollowpde.problem.pde.conditions import AtTime, Condition, Dirichlet, Place, spatial
-from hollowpde.problem.pde.samplers import sobol
+from hollowpde.problem.pde.conditions import AtTime, Condition, Dirichlet, Place, Spatial, spatial
+from hollowpde.problem.pde.samplers import Interval, sobol
 
 # Points at which initial values are compared with those on the boundary, and how near they must
 # come, relative to their size.
@@ -42,8 +45,20 @@ class Lift:
         if not self.names:
             return network
         given = next(iter(self.walls.values())) if self.instant is None else self.instant[1]
-        base, factor = KnownFunction(_Base(given.value)), KnownFunction(_Factor(self, place))
-        return Lifted(base, factor, network)
+        return Lifted(_base(given.value), self._factor(place), network)
+
+    def _factor(self, place: Place) -> Field:
+        """B: what vanishes at the instant and on the walls."""
+        if self.walls or self.instant is None:
+            return KnownFunction(_Factor(self, place))
+        return _Ramp(place.interval, self.instant[1].instant(place.interval))
+
+
+def _base(value: object) -> Field:
+    """A: the given values, as a field that is not trained."""
+    if isinstance(value, Field):
+        return copy.deepcopy(value).requires_grad_(False)
+    return KnownFunction(_Base(value))
 
 
 @dataclass(frozen=True)
@@ -56,9 +71,20 @@ class _Base:
         return spatial(self.value, x)  # type: ignore[arg-type]
 
 
+class _Ramp(Field):
+    """B where it is a function of time alone, `(t - t_i) / T`: it has no derivatives in space."""
+
+    def __init__(self, interval: Interval, instant: float) -> None:
+        super().__init__()
+        self.instant, self.span = instant, interval[1] - interval[0]
+
+    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        return ((t - self.instant) / self.span, *[torch.zeros_like(x)] * order)
+
+
 @dataclass(frozen=True)
 class _Factor:
-    """B: what vanishes at the instant and on the walls."""
+    """B where there are walls, as a function of (t, x)."""
 
     lift: Lift
     place: Place
@@ -91,6 +117,47 @@ def lift_of(conditions: Mapping[str, Condition], place: Place) -> Lift:
     if len(levels) > 1 or (instant and walls and not _agree(instant[1], walls, place)):
         walls = {}
     return Lift(instant, walls)
+
+
+def of_exponent(conditions: Mapping[str, Condition], place: Place) -> dict[str, Condition]:
+    """What the exponent v of a field exp(v) must meet, for the values that a form can meet.
+
+    Raises:
+        InputError: values that are not positive.
+    """
+    generator = torch.Generator().manual_seed(0)
+    logarithms: dict[str, Condition] = {}
+    for name, c in conditions.items():
+        if isinstance(c, AtTime) and c.hard:
+            _, x, *_ = c.draw(place, _POINTS, generator)
+            _check_positive(name, float(spatial(c.value, x).min()))
+            logarithms[name] = replace(c, value=_logarithm(c.value))
+        elif isinstance(c, Dirichlet) and c.hard and not callable(c.value):
+            _check_positive(name, c.value)
+            logarithms[name] = replace(c, value=math.log(c.value))
+    return logarithms
+
+
+def _check_positive(name: str, lowest: float) -> None:
+    if not lowest > 0:
+        raise InputError(
+            f"condition {name!r}: the field is an exponential, and thus positive, but the "
+            f"condition asks for {lowest:.3g}: take another field, such as hp.Ridge()."
+        )
+
+
+def _logarithm(value: Spatial | Field | float) -> Spatial | Field:
+    return value.exponent if isinstance(value, ExponentialField) else _Log(value)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """The logarithm of given values."""
+
+    value: Spatial | Field | float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return spatial(self.value, x).log()
 
 
 def _agree(instant: AtTime, walls: Mapping[str, Dirichlet], place: Place) -> bool:

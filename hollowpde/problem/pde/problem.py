@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.errors import InputError, nearest
-from hollowpde.nets import KnownFunction, Rescaled, Ridge
+from hollowpde.nets import Exponential, ExponentialField, KnownFunction, Rescaled, Ridge
 from hollowpde.nets.structured.specs import Spec
 from hollowpde.operators.dimwise import BruteForceWarning
 from hollowpde.operators.field import Field
@@ -32,7 +32,7 @@ from hollowpde.problem.pde.conditions import (
 from hollowpde.problem.pde.domain import Domain
 from hollowpde.problem.pde.fit import PDEFit
 from hollowpde.problem.pde.learned import LearnedPDE
-from hollowpde.problem.pde.lift import lift_of
+from hollowpde.problem.pde.lift import lift_of, of_exponent
 from hollowpde.problem.pde.model import PDEModel, Solution
 from hollowpde.problem.pde.samplers import Interval, Sampler, Sobol
 from hollowpde.problem.pde.settings import Solve
@@ -256,17 +256,19 @@ class PDEProblem(Problem):
         fields, built_in = {}, []
         for name, network in self.networks.items():
             own = {k: c for k, c in self.conditions.items() if (c.field or self.first) == name}
-            net, periodic = self._network(name, network, own)
-            amplitude = self._amplitude(own)
-            scaled = self._rescaled(net, amplitude)
+            exponent = network.of if isinstance(network, Exponential) else None
+            net, periodic = self._network(name, exponent or network, own)
+            # An exponent is of order one.
+            scaled = self._rescaled(net, 1.0 if exponent else self._amplitude(own))
             if own and not _is_scalar(net, self.domain.dim):
                 raise InputError(
                     f"condition {next(iter(own))!r}: the field {name!r} is a vector field, and "
                     "conditions are on scalar fields: state it for the field that it is the "
                     "gradient of, or as an equation."
                 )
-            lift = lift_of(own, self.place)
-            fields[name] = lift(scaled, self.place)
+            lift = lift_of(of_exponent(own, self.place) if exponent else own, self.place)
+            lifted = lift(scaled, self.place)
+            fields[name] = ExponentialField(lifted) if exponent else lifted
             built_in += [*lift.names, *periodic]
         numbers = {k: u.build() for k, u in self.unknowns.items() if isinstance(u, Unknown)}
         coefficients = {
