@@ -22,6 +22,10 @@ class TrainingError(HollowPDEError, RuntimeError):
     """A fit cannot go on; the last checkpoint is kept."""
 
 
+class SolverError(HollowPDEError, RuntimeError):
+    """An equation could not be solved to the tolerance that was asked for."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the nearest valid one, then all of them.
 

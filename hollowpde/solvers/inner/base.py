@@ -1,0 +1,86 @@
+"""What an inner solver is: settings, and a worker that remembers what it learns of each sample."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hollowpde.solvers.equation import Equation
+
+Flags = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass
+class Outcome:
+    """What became of the equations of a batch.
+
+    Arguments:
+        z: solutions `(n, d)`; of what did not converge, the last iterate.
+        converged: to the tolerance.
+        iterations: how many each took.
+        rate: measured contraction: by what factor an iteration makes an error smaller.
+    """
+
+    z: Tensor
+    converged: Flags
+    iterations: Counts
+    rate: Numbers
+
+    def replace(self, rows: NDArray[np.int64], other: Outcome) -> None:
+        """Take these rows from another outcome."""
+        self.z = self.z.index_copy(0, torch.as_tensor(rows, device=self.z.device), other.z)
+        self.converged[rows] = other.converged
+        self.iterations[rows] += other.iterations
+        self.rate[rows] = other.rate
+
+
+class Worker(ABC):
+    """An inner solver at work on a batch whose samples may leave it."""
+
+    # Why a sample was not solved, as a sentence goes on.
+    reason = "the iteration does not converge"
+
+    @abstractmethod
+    def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
+        """Solve from a guess.
+
+        Arguments:
+            equation: of n samples.
+            z: the guess, `(n, d)`.
+            scale: the size of an error that the caller can still bear, `(n, d)`.
+            rows: which of the batch's samples they are, `(n,)`.
+        """
+
+    def keep(self, rows: Counts) -> None:  # noqa: B027 most remember nothing
+        """Only these samples go on."""
+
+
+class Inner(Protocol):
+    """The settings of an inner solver."""
+
+    def worker(self, samples: int, tolerance: float) -> Worker:
+        """One for so many samples; errors of `tolerance` times the scale are small enough."""
+        ...
+
+    @property
+    def needs_diagonal(self) -> bool: ...
+
+
+def sizes(r: Tensor, scale: Tensor) -> Numbers:
+    """The root mean square over dimensions of r in units of the scale, `(n,)`."""
+    norm = torch.linalg.vector_norm((r / scale).detach(), dim=-1)
+    out: Numbers = norm.cpu().numpy() / r.shape[-1] ** 0.5
+    return out.astype(np.float64, copy=False)
+
+
+def index(rows: Counts, like: Tensor) -> Tensor:
+    """Rows as an index of a tensor."""
+    return torch.from_numpy(rows).to(like.device)

@@ -1,0 +1,127 @@
+"""Newton's method with the whole Jacobian, which is kept for as long as it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hollowpde.errors import InputError
+from hollowpde.solvers.equation import Equation
+from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, sizes
+
+
+@dataclass(frozen=True)
+class DenseNewton:
+    """Newton's method with a dense Jacobian, by d directional derivatives of f.
+
+    The Jacobian is kept from step to step, and taken anew where the iteration has become slow.
+
+    Arguments:
+        iterations: at most so many with one Jacobian.
+        slow: the contraction from which on the Jacobian is taken anew for the next step.
+
+    Source:
+        Shampine and Reichelt, The MATLAB ODE Suite (1997).
+
+    >>> hp.DenseNewton().needs_diagonal
+    False
+    """
+
+    iterations: int = 6
+    slow: float = 0.3
+
+    needs_diagonal = False
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise InputError(f"iterations must be at least 1, but is {self.iterations}.")
+
+    def worker(self, samples: int, tolerance: float) -> Worker:
+        return _Newton(samples, tolerance, self)
+
+
+class _Newton(Worker):
+    """Newton's method at work; the Jacobians of its samples and their factors are kept."""
+
+    def __init__(self, samples: int, tolerance: float, settings: DenseNewton) -> None:
+        self.tolerance, self.settings = tolerance, settings
+        self.fresh = np.zeros(samples, bool)  # taken in this very call
+        self.known = np.zeros(samples, bool)
+        self._derivative: Tensor | None = None
+
+    def keep(self, rows: Counts) -> None:
+        self.fresh, self.known = self.fresh[rows], self.known[rows]
+        if self._derivative is not None:
+            self._derivative = self._derivative[index(rows, self._derivative)]
+
+    def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
+        self.fresh[:] = False
+        self._take(equation, z, rows, ~self.known[rows])
+        out = self._iterate(equation, z, scale, rows)
+        # Where an old Jacobian failed, once more with a new one.
+        again = np.flatnonzero(~out.converged & ~self.fresh[rows])
+        if len(again):
+            some = index(again, z)
+            part, guess = equation.select(some), z[some]
+            self._take(part, guess, rows[again], np.ones(len(again), bool))
+            out.replace(again, self._iterate(part, guess, scale[some], rows[again]))
+        # A slow one will do for this step, not for the next.
+        self.known[rows] &= out.converged & (out.rate < self.settings.slow)
+        return out
+
+    def _take(self, equation: Equation, z: Tensor, rows: Counts, wanted: np.ndarray) -> None:
+        if not wanted.any():
+            return
+        some = np.flatnonzero(wanted)
+        on = index(some, z)
+        derivative = (equation if wanted.all() else equation.select(on)).derivative(z[on])
+        if self._derivative is None:
+            d = z.shape[-1]
+            self._derivative = derivative.new_zeros(len(self.known), d, d)
+        self._derivative[index(rows[some], z)] = derivative
+        self.known[rows[some]] = self.fresh[rows[some]] = True
+
+    def _iterate(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
+        n = len(z)
+        assert self._derivative is not None
+        matrix = equation.matrix(self._derivative[index(rows, z)])
+        factors, pivots, _ = torch.linalg.lu_factor_ex(matrix)
+        out = Outcome(z.clone(), np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
+        live, last, rate = np.arange(n), np.full(n, np.nan), np.full(n, np.nan)
+        for iteration in range(1, self.settings.iterations + 1):
+            R = equation.residual(z)
+            dz = -torch.linalg.lu_solve(factors, pivots, R.unsqueeze(-1)).squeeze(-1)
+            size = sizes(dz, scale)
+            z = z + dz
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rate = np.fmax(0.0 * size, size / last) if iteration > 1 else rate
+                left = self.settings.iterations - iteration
+                lost = ~np.isfinite(size) | (rate >= 1.0)
+                lost |= rate**left / (1.0 - rate) * size > self.tolerance
+                done = (size == 0.0) | (
+                    (rate < 1.0) & (rate / (1.0 - rate) * size < self.tolerance)
+                )
+                # Without a measured contraction, only what is hardly a step at all.
+                done |= (iteration == 1) & (size < 1e-3 * self.tolerance)
+            lost &= ~done
+            gone = done | lost
+            where = live[gone]
+            if len(where):
+                out.converged[live[done]] = True
+                out.iterations[where], out.rate[where] = iteration, np.nan_to_num(rate[gone])
+                out.z[index(where, z)] = z[index(np.flatnonzero(gone), z)]
+                if gone.all():
+                    return out
+                rest = np.flatnonzero(~gone)
+                on = index(rest, z)
+                live, last, rate = live[rest], size[rest], rate[rest]
+                z, scale, equation = z[on], scale[on], equation.select(on)
+                factors, pivots = factors[on], pivots[on]
+            else:
+                last = size
+        out.iterations[live], out.rate[live] = self.settings.iterations, 1.0
+        out.z[index(live, z)] = z
+        return out

@@ -1,0 +1,178 @@
+"""Newton's method with the diagonal of the Jacobian alone, accelerated: no linear systems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hollowpde.errors import InputError
+from hollowpde.solvers.equation import Equation
+from hollowpde.solvers.inner.anderson import Anderson
+from hollowpde.solvers.inner.base import Counts, Flags, Numbers, Outcome, Worker, index, sizes
+
+# Nearer to zero no diagonal is divided by: 1 - c D, where D is positive, may vanish.
+_LEAST_DIAGONAL = 0.2
+# What is within this share of the tolerance at once is taken without a measured contraction.
+_AT_ONCE = 0.1
+# Below this contraction a coarse tolerance of the iteration is harmless (measured).
+_FAST = 0.3
+_COARSE = 0.03
+# After so many iterations one that contracts too little is given up.
+_PATIENCE = 3
+# A contraction measured before counts on, a little less at each step.
+_FORGET = 0.8
+
+
+@dataclass(frozen=True)
+class JacobiNewton:
+    r"""Jacobi-Newton iteration: `z <- z - R(z) / diag R'(z)`, with Anderson's acceleration.
+
+    With the stage equation of an implicit method, `R = z - b - c f(t, z)`, the diagonal is
+    `1 - c D` with the dimension-wise derivative D, which a hollow network gives in one pass. It
+    contracts by `M = c (I - c D)^{-1} (J - D)`: below one at every step size where the diagonal
+    of J dominates its rows. The contraction is measured at every step, and where it nears one a
+    small update is not a small error: such samples are handed to a full Newton method for a
+    while (`hand_over`).
+
+    Arguments:
+        anderson: how many past iterates are combined; 0 is the plain iteration.
+        iterations: at most so many.
+        hand_over: the contraction from which on a sample is handed over.
+
+    Source:
+        Chen and Duvenaud, Neural Networks with Cheap Differential Operators (2019), sec. 4.
+
+    >>> hp.JacobiNewton(anderson=0).iterations
+    12
+    """
+
+    anderson: int = 5
+    iterations: int = 12
+    hand_over: float = 0.7
+
+    needs_diagonal = True
+
+    def __post_init__(self) -> None:
+        if self.anderson < 0 or self.iterations < 1:
+            raise InputError(
+                "anderson must not be negative and iterations at least 1, but they are "
+                f"{self.anderson} and {self.iterations}."
+            )
+        if not 0 < self.hand_over < 1:
+            raise InputError(f"hand_over must lie in (0, 1), but is {self.hand_over}.")
+
+    def worker(self, samples: int, tolerance: float) -> Worker:
+        return Iteration(
+            samples, tolerance, self.anderson, self.iterations, self.hand_over, diagonal=True
+        )
+
+
+class Iteration(Worker):
+    """An accelerated fixed-point iteration `z <- z - R / N`, at work on a batch.
+
+    Arguments:
+        samples: how many.
+        tolerance: the error that is small enough, in units of the scale.
+        memory: of the acceleration.
+        iterations: at most.
+        hand_over: the contraction from which on it is not to be trusted.
+        diagonal: whether N is the diagonal of the Jacobian, or one (functional iteration).
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        tolerance: float,
+        memory: int,
+        iterations: int,
+        hand_over: float,
+        diagonal: bool,
+    ) -> None:
+        self.tolerance, self.memory, self.iterations = tolerance, memory, iterations
+        self.hand_over, self.diagonal = hand_over, diagonal
+        # The contraction measured of late, nan before there is any.
+        self.rate = np.full(samples, np.nan)
+
+    def keep(self, rows: Counts) -> None:
+        self.rate = self.rate[rows]
+
+    def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
+        n = len(z)
+        known = self.rate[rows]
+        out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
+        results: list[tuple[Counts, Tensor]] = []
+        if self.diagonal:
+            R, slope = equation.with_diagonal(z)
+            inverse = 1.0 / torch.where(
+                slope.abs() < _LEAST_DIAGONAL, _LEAST_DIAGONAL * slope.sign(), slope
+            )
+            r = -R * inverse
+        else:
+            inverse, r = None, -equation.residual(z)
+        live = np.arange(n)
+        rate = np.full(n, np.nan)
+        mixer, size = Anderson(self.memory), sizes(r, scale)
+        for iteration in range(1, self.iterations + 1):
+            done = self._small(size, rate, known, iteration)
+            lost = ~np.isfinite(size)
+            # It will not become a contraction any more, or none that can be trusted.
+            lost |= ~done & (iteration > _PATIENCE) & (rate > self.hand_over)
+            gone = done | lost
+            if gone.any():
+                out.converged[live[done]] = True
+                out.iterations[live[gone]] = iteration
+                out.rate[live[gone]] = rate[gone]
+                if gone.all():
+                    results.append((live, z + r))
+                    break
+                results.append((live[gone], (z + r)[index(np.flatnonzero(gone), z)]))
+                rest = np.flatnonzero(~gone)
+                on = index(rest, z)
+                live, rate, known, size = live[rest], rate[rest], known[rest], size[rest]
+                z, r, scale, equation = z[on], r[on], scale[on], equation.select(on)
+                inverse = None if inverse is None else inverse[on]
+                mixer.keep(on)
+            step = mixer.step(r, scale)
+            z = z + step
+            R = equation.residual(z)
+            new = -R if inverse is None else -R * inverse
+            change = new - r
+            after = sizes(new, scale)
+            # How much the iteration contracts along the step that it has just made.
+            if iteration == 1 or not self.memory:
+                rate = np.fmax(rate, after / np.maximum(size, 1e-300))
+            else:
+                moved, shrunk = sizes(step, scale), sizes(step + change, scale)
+                rate = np.fmax(rate, shrunk / np.maximum(moved, 1e-300))
+            mixer.learn(step, change)
+            r, size = new, after
+        else:
+            out.iterations[live] = self.iterations
+            out.rate[live] = rate
+            results.append((live, z))
+        if len(results) == 1:
+            out.z = results[0][1]
+        else:
+            order = np.concatenate([where for where, _ in results])
+            joined = torch.cat([values for _, values in results])
+            out.z = joined[index(np.argsort(order), joined)]
+        measured = out.iterations > 1
+        before = self.rate[rows]
+        self.rate[rows] = np.where(measured, np.fmax(out.rate, _FORGET * before), before)
+        out.rate = np.fmax(out.rate, 0.0)
+        return out
+
+    def _small(self, size: Numbers, rate: Numbers, known: Numbers, iteration: int) -> Flags:
+        """Whether the error after one more plain step is within the tolerance."""
+        rho = np.fmax(rate, known)
+        tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
+        bound = np.minimum(rho, 1.0 - 1e-6)
+        bound = bound / (1.0 - bound)
+        if iteration == 1:
+            # Nothing has been measured yet of this equation.
+            tolerance = np.where(rho < 1.0, _AT_ONCE * tolerance, 0.0)
+            bound = np.maximum(bound, 1.0)
+        return np.asarray((size * bound <= tolerance) | (size == 0.0))

@@ -1,0 +1,239 @@
+"""The loop that all methods share: steps until every sample has arrived, or cannot go on."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hollowpde.solvers.events import Event
+from hollowpde.solvers.inner.base import Counts, Flags, Numbers
+from hollowpde.solvers.stepper import Stepper, Tolerances
+from hollowpde.solvers.system import System
+
+
+@dataclass
+class Course:
+    """What became of each sample of a batch.
+
+    Arguments:
+        values: `(T, B, d)` at the times asked for.
+        failures: by sample, why and where it could not go on.
+        steps, rejected, failed, evaluations: of each sample.
+        events: for each event and sample, its times.
+        note: what was used, where that was left to the method.
+    """
+
+    values: Tensor
+    failures: dict[int, str] = field(default_factory=dict)
+    steps: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+    rejected: int = 0
+    failed: int = 0
+    evaluations: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+    events: list[list[list[float]]] = field(default_factory=list)
+    note: str = ""
+
+
+class Method(Protocol):
+    """The settings of a method."""
+
+    def solve(
+        self,
+        system: System,
+        y0: Tensor,
+        times: Numbers,
+        start: float,
+        end: float,
+        tol: Tolerances,
+        events: Sequence[Event],
+        max_steps: int,
+    ) -> Course:
+        """Solve from the start to the end, and keep the values at times on the way."""
+        ...
+
+
+class Stepping(ABC):
+    """A method that steps every sample by itself."""
+
+    @abstractmethod
+    def stepper(
+        self, system: System, t: float, y: Tensor, direction: float, span: float, tol: Tolerances
+    ) -> Stepper:
+        """A stepper from (t, y), y `(n, d)`, that is to go so far in a direction, 1 or -1."""
+
+    def solve(
+        self,
+        system: System,
+        y0: Tensor,
+        times: Numbers,
+        start: float,
+        end: float,
+        tol: Tolerances,
+        events: Sequence[Event],
+        max_steps: int,
+    ) -> Course:
+        span = end - start
+        stepper = self.stepper(system, start, y0, math.copysign(1.0, span), abs(span), tol)
+        return integrate(stepper, system, times, end, events, max_steps)
+
+
+def integrate(
+    stepper: Stepper,
+    system: System,
+    times: Numbers,
+    end: float,
+    events: Sequence[Event],
+    max_steps: int,
+) -> Course:
+    """Step until the end, and keep the values at times on the way, which are in order."""
+    run = _Run(stepper, system, times, end, events, max_steps)
+    while len(run.samples):
+        run.step()
+    return run.course()
+
+
+class _Run:
+    """One integration: which samples are at work, and what they have left behind."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        system: System,
+        times: Numbers,
+        end: float,
+        events: Sequence[Event],
+        max_steps: int,
+    ) -> None:
+        n = len(stepper.t)
+        self.stepper, self.system, self.times, self.events = stepper, system, times, events
+        self.max_steps, self.end = max_steps, end
+        self.direction = np.sign(end - stepper.t[0])
+        self.samples = np.arange(n)
+        # Of each sample, the next of the times that it has not reached.
+        self.next = np.zeros(n, np.int64)
+        self.attempts = np.zeros(n, np.int64)
+        self.shape = (len(times), n, stepper.y.shape[-1])
+        self.filled: list[tuple[Counts, Tensor]] = []
+        self.out = Course(stepper.y.new_full((1,), np.nan))
+        self.out.steps, self.out.evaluations = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.out.events = [[[] for _ in range(n)] for _ in events]
+        self.sides = [event.values(*self._now()) for event in events]
+        self._reach(np.ones(n, bool))
+
+    def step(self) -> None:
+        """One attempt of every sample at work."""
+        stepper = self.stepper
+        self._give_up()
+        if not len(self.samples):
+            return
+        before = stepper.t
+        attempt = stepper.attempt(self.end)
+        self.attempts += 1
+        self.out.evaluations[self.samples] += attempt.iterations
+        self.out.steps[self.samples[attempt.accepted]] += 1
+        self.out.rejected += int((attempt.solved & ~attempt.accepted).sum())
+        self.out.failed += int((~attempt.solved).sum())
+        ended = self._happen(attempt.accepted, before) if self.events else None
+        self._reach(attempt.accepted, ended)
+        done = self.direction * (self.end - stepper.t) <= 0
+        if ended is not None:
+            done |= ended < np.inf
+        self._leave(done)
+
+    def course(self) -> Course:
+        T, n, d = self.shape
+        flat = self.stepper.y.new_full((T * n, d), np.nan)
+        if self.filled:
+            where = torch.from_numpy(np.concatenate([w for w, _ in self.filled])).to(flat.device)
+            flat = flat.index_copy(0, where, torch.cat([v for _, v in self.filled]))
+        self.out.values = flat.reshape(T, n, d)
+        return self.out
+
+    def _now(self) -> tuple[Tensor, Tensor]:
+        y = self.stepper.y
+        return y.new_tensor(self.stepper.t), y
+
+    def _reach(self, moved: Flags, ended: Numbers | None = None) -> None:
+        """Keep the values at the times that samples have reached."""
+        stepper = self.stepper
+        limit = stepper.t
+        if ended is not None:
+            limit = np.where(ended < np.inf, self.direction * ended, limit)
+        while True:
+            due = moved & (self.next < len(self.times))
+            at = self.times[np.minimum(self.next, len(self.times) - 1)]
+            due &= self.direction * (at - limit) <= 0
+            rows = np.flatnonzero(due)
+            if not len(rows):
+                return
+            exact = at[rows] == stepper.t[rows]
+            if exact.all():
+                values = stepper.y[torch.from_numpy(rows).to(stepper.y.device)]
+            else:
+                values = stepper.between(rows, at[rows])
+            self.filled.append((self.next[rows] * self.shape[1] + self.samples[rows], values))
+            self.next[rows] += 1
+
+    def _happen(self, accepted: Flags, before: Numbers) -> Numbers:
+        """Note the events of a step; when samples end by one, times the direction."""
+        ended = np.full(len(before), np.inf)
+        for k, event in enumerate(self.events):
+            after = np.where(accepted, event.values(*self._now()), self.sides[k])
+            rows = event.passed(self.sides[k], after)
+            if len(rows):
+                times = event.locate(self.stepper, rows, before[rows], self.sides[k][rows])
+                for row, time in zip(rows, times, strict=True):
+                    self.out.events[k][self.samples[row]].append(float(time))
+                if event.terminal:
+                    ended[rows] = np.minimum(ended[rows], self.direction * times)
+            # A zero that was reached exactly has been passed.
+            self.sides[k] = np.where(after == 0, -self.sides[k], after)
+        return ended
+
+    def _give_up(self) -> None:
+        """Samples that cannot go on leave, with the reason."""
+        stepper = self.stepper
+        least = 10 * np.spacing(np.maximum(np.abs(stepper.t), np.abs(self.end) * 1e-300))
+        left = np.abs(self.end - stepper.t)
+        stuck = (stepper.h < least) & (left > least)
+        tired = self.attempts >= self.max_steps
+        wrong = ~np.isfinite(stepper.h)
+        lost = stuck | tired | wrong
+        if not lost.any():
+            return
+        t, y = self._now()
+        with torch.no_grad():
+            finite = torch.isfinite(self.system.f(t, y)).all(-1).cpu().numpy()
+        for row in np.flatnonzero(lost):
+            where = f"sample {self.samples[row]} at t = {stepper.t[row]:.6g}"
+            if not finite[row]:
+                why = "f is not finite there: the solution may not exist beyond"
+            elif tired[row]:
+                why = (
+                    f"{self.max_steps} steps did not suffice: take a method for stiff systems, "
+                    "larger tolerances, or more max_steps"
+                )
+            else:
+                why = (
+                    f"the step size fell below rounding ({stepper.h[row]:.1e}; {stepper.reason}): "
+                    "the solution may be singular there; else take larger tolerances, float64, "
+                    "or inner=hp.DenseNewton()"
+                )
+            self.out.failures[int(self.samples[row])] = f"{where}: {why}"
+        self._leave(lost)
+
+    def _leave(self, gone: Flags) -> None:
+        if not gone.any():
+            return
+        rows = np.flatnonzero(~gone)
+        self.samples, self.next = self.samples[rows], self.next[rows]
+        self.attempts = self.attempts[rows]
+        self.sides = [side[rows] for side in self.sides]
+        if len(rows):
+            self.stepper.keep(rows)

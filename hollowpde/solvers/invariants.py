@@ -1,0 +1,42 @@
+"""Whether a system conserves a weighted sum of its components, whatever they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hollowpde.solvers.inner.guard import DENSE
+from hollowpde.solvers.system import System
+
+# What is left of a conserved sum's rate by rounding, relative to the rates that it is made of.
+_NOTHING = 1e-10
+
+
+@torch.no_grad()
+def conserves(system: System, t: Tensor, y: Tensor) -> bool:
+    r"""Whether some `l . y` is constant: `l^\top J = 0` at two places.
+
+    An iteration that uses only the diagonal keeps such a sum to its tolerance at each step, and
+    loses it over many; Newton's method keeps it to rounding. Beyond d = 128 only the plain sum of
+    all components is looked at, along a direction at random.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, y.shape[-1], generator=generator, dtype=torch.float64).to(y)
+    here = y[:1]
+    there = here + (0.1 * here.abs() + 1e-3) * noise[:1]
+    # A zero in y could hide a product from both.
+    places, times = torch.cat([there, here + 0.1 * noise[1:]]), t[:1].expand(2).contiguous()
+    if y.shape[-1] > DENSE:
+        along = system.jvp(times, places, noise)
+        rates = along.abs().sum(-1)
+        return bool((along.sum(-1).abs() <= _tolerance(y) * rates).all() and (rates > 0).all())
+    columns = torch.cat([*system.jacobian(times, places)], dim=1)
+    norms = torch.linalg.vector_norm(columns, dim=0)
+    if not torch.isfinite(norms).all() or not (norms > 0).any():
+        return False
+    values = torch.linalg.svdvals(columns[:, norms > 0] / norms[norms > 0])
+    return len(values) < y.shape[-1] or float(values[-1]) <= _tolerance(y)
+
+
+def _tolerance(y: Tensor) -> float:
+    return max(_NOTHING, 100 * torch.finfo(y.dtype).eps)
