@@ -13,6 +13,9 @@ from torch import Tensor
 
 from hollowpde.solvers.equation import Equation
 
+# Of the last digit of z, what evaluating an equation leaves uncertain.
+_ROUNDING = 5.0
+
 Flags = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -79,6 +82,11 @@ def sizes(r: Tensor, scale: Tensor) -> Numbers:
     norm = torch.linalg.vector_norm((r / scale).detach(), dim=-1)
     out: Numbers = norm.cpu().numpy() / r.shape[-1] ** 0.5
     return out.astype(np.float64, copy=False)
+
+
+def rounding(z: Tensor, scale: Tensor) -> Numbers:
+    """The size of a step that is nothing but rounding, `(n,)`: no smaller one can be asked for."""
+    return _ROUNDING * float(torch.finfo(z.dtype).eps) * sizes(z, scale)
 
 
 def index(rows: Counts, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.solvers.equation import Equation
-from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, sizes
+from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, rounding, sizes
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class _Newton(Worker):
         factors, pivots, _ = torch.linalg.lu_factor_ex(matrix)
         out = Outcome(z.clone(), np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         live, last, rate = np.arange(n), np.full(n, np.nan), np.full(n, np.nan)
+        floor = rounding(z, scale)
         for iteration in range(1, self.settings.iterations + 1):
             R = equation.residual(z)
             dz = -torch.linalg.lu_solve(factors, pivots, R.unsqueeze(-1)).squeeze(-1)
@@ -101,7 +102,7 @@ class _Newton(Worker):
                 left = self.settings.iterations - iteration
                 lost = ~np.isfinite(size) | (rate >= 1.0)
                 lost |= rate**left / (1.0 - rate) * size > self.tolerance
-                done = (size == 0.0) | (
+                done = (size <= floor) | (
                     (rate < 1.0) & (rate / (1.0 - rate) * size < self.tolerance)
                 )
                 # Without a measured contraction, only what is hardly a step at all.
@@ -117,7 +118,7 @@ class _Newton(Worker):
                     return out
                 rest = np.flatnonzero(~gone)
                 on = index(rest, z)
-                live, last, rate = live[rest], size[rest], rate[rest]
+                live, last, rate, floor = live[rest], size[rest], rate[rest], floor[rest]
                 z, scale, equation = z[on], scale[on], equation.select(on)
                 factors, pivots = factors[on], pivots[on]
             else:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.solvers.equation import Equation
-from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, sizes
+from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, rounding, sizes
 
 # The residual of a linear system, in units of the tolerance, that is small enough.
 _LINEAR = 0.1
@@ -64,6 +64,7 @@ class _Krylov(Worker):
         out = Outcome(z.clone(), np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         whole, sizes_of = equation, scale
         live, last, rate = np.arange(n), np.full(n, np.nan), np.full(n, np.nan)
+        floor = rounding(z, scale)
         for iteration in range(1, self.settings.iterations + 1):
             R, diagonal = _residual(equation, z)
             dz, solved = _gmres(
@@ -74,7 +75,7 @@ class _Krylov(Worker):
                 rate = size / last
                 lost = ~np.isfinite(size) | (rate >= 1.0)
                 small = (rate < 1.0) & (rate / (1.0 - rate) * size < self.tolerance)
-                done = solved & (small | (size < _AT_ONCE * self.tolerance))
+                done = solved & (small | (size < _AT_ONCE * self.tolerance) | (size <= floor))
             lost &= ~done
             gone = done | lost
             where = live[gone]
@@ -86,7 +87,8 @@ class _Krylov(Worker):
                     return self._polished(whole, out, sizes_of)
                 rest = np.flatnonzero(~gone)
                 on = index(rest, z)
-                live, size, z, scale = live[rest], size[rest], z[on], scale[on]
+                live, size, floor = live[rest], size[rest], floor[rest]
+                z, scale = z[on], scale[on]
                 equation = equation.select(on)
             last = size
         out.iterations[live], out.rate[live] = self.settings.iterations, 1.0
