@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hollowpde.bench import operators, sde, snapshots, tables
+from hollowpde.bench import operators, pde, sde, snapshots, tables
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ BENCHES = {
         budget=snapshots.Budget(),
         quick=snapshots.QUICK,
         run=snapshots.run,
+    ),
+    "pde": Bench(
+        title="PDE problems: how long they take to an error, and what their residuals cost.",
+        parts=pde.PARTS,
+        budget=pde.Budget(),
+        quick=pde.QUICK,
+        run=pde.run,
     ),
 }
 

@@ -29,10 +29,10 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Very little of everything.")] = False,
     steps: Annotated[int | None, typer.Option(help="Of each fit.", min=10)] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="operators: at most so many of each comparison.", min=1)
+        int | None, typer.Option(help="operators, pde: at most so many of each comparison.", min=1)
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="operators: of one operation [1].", min=1)
+        int | None, typer.Option(help="operators, pde: of one operation [1].", min=1)
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="sde, snapshots: of data, split and weights [5].", min=1)
