@@ -23,7 +23,7 @@ class TrainingError(HollowPDEError, RuntimeError):
 
 
 class SolverError(HollowPDEError, RuntimeError):
-    """An equation could not be solved to the tolerance that was asked for."""
+    """An equation could not be solved: the message names the sample, the time and what to try."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

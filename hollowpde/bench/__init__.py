@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hollowpde.bench import operators, pde, sde, snapshots, tables
+from hollowpde.bench import cnf, operators, pde, sde, snapshots, tables
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ BENCHES = {
         budget=pde.Budget(),
         quick=pde.QUICK,
         run=pde.run,
+    ),
+    "cnf": Bench(
+        title="Continuous normalising flows: exact against estimated traces.",
+        parts=cnf.PARTS,
+        budget=cnf.Budget(),
+        quick=cnf.QUICK,
+        run=cnf.run,
     ),
 }
 

@@ -77,27 +77,28 @@ def _section(result: Result) -> str:
 
 
 def _pictures(result: Result) -> dict[str, go.Figure]:
-    """One picture for each value of the keys other than d."""
-    keys = result.table.keys
-    if "d" not in keys:
+    """One picture for each value of the keys other than the one along which lines are drawn."""
+    keys, along = result.table.keys, result.table.along
+    if along not in keys:
         return {"": _bars(result, result.rows, [result.table.label(row) for row in result.rows])}
     parts: dict[str, list[Row]] = {}
     for row in result.rows:
-        parts.setdefault(", ".join(str(row[key]) for key in keys if key != "d"), []).append(row)
+        parts.setdefault(", ".join(str(row[key]) for key in keys if key != along), []).append(row)
     if result.table.bars:
         return {
-            name: _bars(result, rows, [f"d = {row['d']}" for row in rows])
+            name: _bars(result, rows, [f"{along} = {row[along]}" for row in rows])
             for name, rows in parts.items()
         }
     return {name: _lines(result, rows) for name, rows in parts.items()}
 
 
 def _lines(result: Result, rows: Sequence[Row]) -> go.Figure:
-    """Every quantity over d."""
+    """Every quantity over d, or what else the lines are along."""
+    along = result.table.along
     traces = []
     looks = zip(cycle(_COLOURS), cycle(theme.SYMBOLS), strict=False)
     for name, (colour, symbol) in zip(_drawn(result), looks, strict=False):
-        cells = [(row["d"], row.get(name)) for row in rows if number(row.get(name)) is not None]
+        cells = [(row[along], row.get(name)) for row in rows if number(row.get(name)) is not None]
         traces.append(
             go.Scatter(
                 name=escape(name),
@@ -109,14 +110,14 @@ def _lines(result: Result, rows: Sequence[Row]) -> go.Figure:
                 marker={"symbol": symbol, "size": 8},
             )
         )
-    dimensions = sorted({row["d"] for row in rows if isinstance(row["d"], int)})
+    places = sorted({place for row in rows if isinstance(place := row[along], int | float)})
     layout = _layout(result)
     layout["xaxis"] = {
         **layout["xaxis"],
-        "title": {"text": "d"},
+        "title": {"text": along},
         "type": "log",
-        "tickvals": dimensions,
-        "ticktext": [str(d) for d in dimensions],
+        "tickvals": places,
+        "ticktext": [str(d) for d in places],
     }
     return go.Figure(traces, layout)
 

@@ -61,6 +61,7 @@ class Heading:
         log: whether the quantity is drawn on a logarithmic axis.
         bars: whether it is drawn as bars, side by side, instead of lines over d.
         aside: columns that are not drawn, since they are something else.
+        along: the key over which lines are drawn.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Heading:
     log: bool = True
     bars: bool = False
     aside: Sequence[str] = ()
+    along: str = "d"
 
     def label(self, row: Row) -> str:
         """What a row is about, such as `d = 8`."""

@@ -29,16 +29,26 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Very little of everything.")] = False,
     steps: Annotated[int | None, typer.Option(help="Of each fit.", min=10)] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="operators, pde: at most so many of each comparison.", min=1)
+        int | None,
+        typer.Option(help="operators, pde, cnf: so many of each comparison.", min=1),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="operators, pde: of one operation [1].", min=1)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="sde, snapshots: of data, split and weights [5].", min=1)
+        int | None,
+        typer.Option(help="sde, snapshots, cnf: of data, split and weights [5; cnf: 3].", min=1),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="sde, snapshots: processes, of one thread each [1].", min=1)
+        int | None,
+        typer.Option(help="sde, snapshots, cnf: processes, of one thread each [1].", min=1),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="cnf: of the training of each fit [40]; operators: for each comparison [10].",
+            min=0.1,
+        ),
     ] = None,
 ) -> None:
     """Measure side by side with the alternative: times in one process, errors on the same data."""
@@ -51,15 +61,18 @@ def bench(
     if name not in BENCHES:
         raise InputError(f"unknown benchmark {name!r}: {nearest(name, BENCHES)}")
     options = {
-        "steps": steps, "repeats": repeats, "threads": threads, "seeds": seeds, "jobs": jobs
+        "steps": steps, "repeats": repeats, "threads": threads, "seeds": seeds, "jobs": jobs,
+        "seconds": seconds,
     }  # fmt: skip
     chosen = BENCHES[name]
-    given = {option: value for option, value in options.items() if value is not None}
+    given: dict[str, int | float] = {
+        option: value for option, value in options.items() if value is not None
+    }
     budget = replace(chosen.quick if quick else chosen.budget, **_applicable(name, chosen, given))
     chosen.run([part.strip() for part in only.split(",") if part.strip()], budget, out)
 
 
-def _applicable(name: str, chosen: Bench, given: dict[str, int]) -> dict[str, int]:
+def _applicable(name: str, chosen: Bench, given: dict[str, int | float]) -> dict[str, int | float]:
     known = {field.name for field in fields(chosen.budget)}
     for option in given:
         if option not in known:

@@ -78,7 +78,7 @@ class Trajectories:
 
     def __post_init__(self) -> None:
         for name in ("t", "x", "path"):
-            object.__setattr__(self, name, _tensor(getattr(self, name), name))
+            object.__setattr__(self, name, tensor_of(getattr(self, name), name))
         for name, column in (("t", self.t), ("x", self.x)):
             if not column.is_floating_point():
                 raise InputError(
@@ -115,7 +115,7 @@ class Trajectories:
         >>> hp.Trajectories.from_dense(torch.arange(3.0), torch.zeros(10, 3, 1)).paths
         10
         """
-        t, x = _tensor(t, "t"), _tensor(x, "x")
+        t, x = tensor_of(t, "t"), tensor_of(x, "x")
         if x.ndim != 3 or t.shape != x.shape[1:2]:
             raise InputError(
                 "x must have shape (paths, T, d) and t (T,), but they are "
@@ -141,8 +141,8 @@ class Trajectories:
             >>> hp.Trajectories.from_snapshots([0.0, 2.0], snapshots)
             Trajectories(80 unpaired observations, d=2, t=[0, 2])
         """
-        t = _tensor(t, "t")
-        states = [_tensor(state, f"x[{k}]") for k, state in enumerate(x)]
+        t = tensor_of(t, "t")
+        states = [tensor_of(state, f"x[{k}]") for k, state in enumerate(x)]
         if not states or t.shape != (len(states),):
             raise InputError(
                 f"x must hold one snapshot for each time in t (T,), but holds {len(states)}, and "
@@ -347,7 +347,7 @@ class Trajectories:
             )
 
 
-def _tensor(values: Values, name: str) -> Tensor:
+def tensor_of(values: Values, name: str) -> Tensor:
     """Values as a tensor that shares their memory where it may."""
     if isinstance(values, Tensor):
         return values

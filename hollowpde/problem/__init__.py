@@ -1,6 +1,7 @@
 """Problems: their declaration, registry and settings, and one kind per package."""
 
 from hollowpde.problem.base import Compute, Fit, Metrics, Problem
+from hollowpde.problem.density import DensityProblem, Evaluation, FlowMatching, Likelihood
 from hollowpde.problem.pde import (
     AlongPaths,
     Ball,
@@ -51,14 +52,18 @@ __all__ = [
     "BrownianLaw",
     "Compute",
     "DensityFit",
+    "DensityProblem",
     "Dirichlet",
     "EarlyStop",
+    "Evaluation",
     "Fit",
+    "FlowMatching",
     "FluxForm",
     "GaussNewton",
     "Initial",
     "JointFit",
     "Known",
+    "Likelihood",
     "Metrics",
     "Neumann",
     "ObservationNoise",

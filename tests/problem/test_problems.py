@@ -30,7 +30,9 @@ PDES = [
 ]
 # Their exact solutions are splines, which autograd does not see through.
 GRIDS = ["allen_cahn", "allen_cahn_100d", "fokker_planck_2d"]
-NAMES = sorted({file.stem for file in PROBLEMS.glob("*.py")} - set(PDES))
+DENSITIES = ["digits", "mnist_pca", "toy_densities"]
+TOYS = ["moons", "pinwheel", "eight_gaussians", "checkerboard", "two_spirals", "rings"]
+NAMES = sorted({file.stem for file in PROBLEMS.glob("*.py")} - {*PDES, *DENSITIES})
 READ = ["snapshots_csv", "vix"]
 SIMULATED = [name for name in NAMES if name not in (*READ, "score_50d")]
 # Files that declare a second problem.
@@ -278,3 +280,108 @@ def test_the_values_known_in_100_dimensions():
         pde = problem(name)
         t, x = torch.tensor([pde.point.t], dtype=torch.float64), torch.zeros(1, 100).double()
         assert float(pde.exact(t, x)) == pytest.approx(pde.point.value, rel=2e-6)
+
+
+def toy(name):
+    return find_problem(f"{PROBLEMS / 'toy_densities.py'}:{name}")[0]
+
+
+def mixture(x, centres, width):
+    """The log-density of round normal densities of equal weight."""
+    each = -(x[:, None] - centres).square().sum(-1) / (2 * width**2)
+    return each.logsumexp(1) - math.log(2 * math.pi * width**2 * len(centres))
+
+
+def circle(angle):
+    return torch.stack([angle.cos(), angle.sin()], -1)
+
+
+def log_density(name, x):
+    """Of a toy, in closed form or as a mixture of many normal densities."""
+    even = (torch.arange(1000, dtype=x.dtype) + 0.5) / 1000
+    if name == "eight_gaussians":
+        return mixture(x, 2.8 * circle(torch.arange(8, dtype=x.dtype) * math.pi / 4), 0.35)
+    if name == "moons":
+        arc = circle(math.pi * even)
+        return mixture(x, torch.cat([arc, torch.tensor([1.0, 0.5]) - arc]), 0.1)
+    if name == "two_spirals":
+        angle = 3 * math.pi * even.sqrt()
+        arm = angle[:, None] / 3 * circle(angle)
+        return mixture(x, torch.cat([arm, -arm]), 0.1)
+    if name == "rings":
+        r = x.norm(dim=-1)
+        radii = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=x.dtype)
+        normals = torch.distributions.Normal(radii, 0.08).log_prob(r[:, None])
+        return normals.logsumexp(1) - math.log(4) - (2 * math.pi * r).log()
+    inside = (x.abs() < 4).all(-1) & (((x / 2).floor().sum(-1) % 2) == 0)
+    return torch.where(inside, -math.log(32), -torch.inf)
+
+
+def test_the_toys_are_registered_and_draw_nothing():
+    assert list(hp.load_problems(PROBLEMS / "toy_densities.py")) == TOYS
+    with pytest.raises(hp.InputError, match="choose one"):
+        find_problem(str(PROBLEMS / "toy_densities.py"))
+    assert toy("moons").summary()["data"] == "50000 samples"
+    for name in ("digits", "mnist_pca"):
+        assert problem(name).name == name and problem(name).entropy is None
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_toys(name):
+    """Samples are from the density, and its entropy is the one that is declared."""
+    declared = toy(name)
+    x = dataclasses.replace(declared.data, samples=5000).load().x.double()
+    assert x.shape == (5000, 2)
+    if name == "pinwheel":
+        assert declared.entropy is None
+        # Five arms: it looks the same when turned by a fifth.
+        angle = torch.atan2(x[:, 1], x[:, 0])
+        moments = [torch.exp(1j * k * angle).mean().abs() for k in (1, 2, 3, 4, 5)]
+        assert max(moments[:4]) < 0.06 < moments[4]
+        return
+    log_p = log_density(name, x)
+    assert log_p.isfinite().all()
+    near(-log_p.unsqueeze(1), declared.entropy)
+
+
+def test_digits():
+    pytest.importorskip("sklearn")
+    x = problem("digits").data.load().x
+    assert x.shape == (1797, 64) and x.min() >= 0 and 16 < x.max() < 17
+    assert x.floor().mean().item() == pytest.approx(4.884, abs=0.001)
+    other = dataclasses.replace(problem("digits").data, seed=1).load().x
+    assert torch.equal(other.floor(), x.floor()) and not torch.equal(other, x)
+
+
+def test_digits_without_their_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(hp.InputError, match=r"pip install 'hollowpde\[data\]'"):
+        problem("digits").data.load()
+
+
+def test_principal_components_of_images(tmp_path):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (300, 6, 6), dtype=np.uint8)
+    images[:, :2] //= 8  # of little variance
+    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=np.zeros(300))
+    np.save(tmp_path / "plain.npy", images.reshape(300, 36))
+    declared = problem("mnist_pca").data
+    with pytest.raises(hp.InputError, match=r"name an \.npz or \.npy file"):
+        declared.load()
+    loaded = [
+        dataclasses.replace(declared, file=str(tmp_path / name), components=10).load()
+        for name in ("mnist.npz", "plain.npy")
+    ]
+    torch.testing.assert_close(loaded[0].x, loaded[1].x)
+    x = loaded[0].x.double()
+    assert loaded[0].names[:2] == ["pc1", "pc2"] and x.shape == (300, 10)
+    covariance = x.T.cov()
+    variances = covariance.diagonal()
+    assert (variances.diff() <= 1e-6).all()
+    assert (covariance - variances.diag()).abs().max() < 1e-6
+    noisy = (images.reshape(300, 36) + np.random.default_rng(0).random((300, 36))) / 256
+    expected = np.linalg.svd(noisy - noisy.mean(0), compute_uv=False)[:10] ** 2 / 299
+    assert variances.numpy() == pytest.approx(expected, rel=1e-4)
+    np.savez(tmp_path / "other.npz", a=images, b=images)
+    with pytest.raises(hp.InputError, match="holds no array 'x_train'"):
+        dataclasses.replace(declared, file=str(tmp_path / "other.npz")).load()

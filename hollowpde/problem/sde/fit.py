@@ -35,6 +35,7 @@ from hollowpde.problem.sde.metrics import (
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import batches, each, mean_over, thinned, transitions
 from hollowpde.problem.sde.verdict import Verdict, paired_verdict
+from hollowpde.problem.sde.verdict.flows import velocity_of_many
 from hollowpde.problem.sde.verdict.panels import verdict_panels
 from hollowpde.problem.stage import SideBySide, Stage
 
@@ -146,7 +147,7 @@ class SDEFit(Fit):
         return [*warned, *panels(self), *diagnostic_panels(self.evidence)]
 
     def sentences(self) -> list[str]:
-        return self.verdict.sentences
+        return [*self.verdict.sentences, *velocity_of_many(self.model.density)]
 
     @cached_property
     def verdict(self) -> Verdict:

@@ -35,6 +35,7 @@ from hollowpde.problem.sde.metrics import (
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.sde.rows import batches, mean_over, thinned
 from hollowpde.problem.sde.verdict import Verdict, is_stationary, refusal, snapshot_verdict
+from hollowpde.problem.sde.verdict.flows import velocity_of_many
 from hollowpde.problem.sde.verdict.panels import verdict_panels
 from hollowpde.problem.stage import Stage, derived_seed
 
@@ -118,7 +119,7 @@ class SnapshotFit(Fit):
         return snapshot_verdict(self)
 
     def sentences(self) -> list[str]:
-        return self.verdict.sentences
+        return [*self.verdict.sentences, *velocity_of_many(self.model.density)]
 
     @cached_property
     def resimulated(self) -> Resimulated:

@@ -1,0 +1,140 @@
+"""What a training step and a log-density of a flow take, by trace and by library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from hollowpde.bench.cnf.budget import Budget
+from hollowpde.bench.memory import naive_autograd
+from hollowpde.bench.subjects import NET, hollow, points
+from hollowpde.bench.tables import Heading, Row
+from hollowpde.bench.timing import Ratio
+from hollowpde.densities.cnf import CNF, RK4, Dopri5, ExactTrace, HutchinsonTrace, Trace
+from hollowpde.nets import HollowNet, MaskedMLP, SharedMLP
+
+_BATCH, _ZUKO_BATCH = 256, 64
+_STEPS = 2
+_RTOL, _ATOL = 1e-5, 1e-6
+_WIDTHS = (64, 64)
+_OURS = "Conditioner MaskedMLP 2x64 with 4 features, transformer SharedMLP 2x16, SiLU."
+
+
+def _slim(dim: int) -> HollowNet:
+    torch.manual_seed(0)
+    return HollowNet(
+        dim,
+        conditioner=MaskedMLP(hidden=_WIDTHS, features=4),
+        transformer=SharedMLP(hidden=(16, 16)),
+    )
+
+
+def _training(module: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor) -> object:
+    module.zero_grad()
+    log_prob(x).mean().backward()
+    return None
+
+
+@torch.no_grad()
+def _density(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> object:
+    return log_prob(x)
+
+
+def traces(budget: Budget) -> Iterator[Row]:
+    """The exact trace against one probe, on the same network."""
+    for training in (True, False):
+        for dim in budget.up_to(2, 8, 32, 128, 512):
+            flow, x = CNF(hollow(dim), integrator=RK4(_STEPS)), points(dim, _BATCH)
+
+            def task(
+                trace: Trace, flow: CNF = flow, x: Tensor = x, training: bool = training
+            ) -> Callable[[], object]:
+                log_prob = flow.using(trace).log_prob
+                return (
+                    partial(_training, flow, log_prob, x)
+                    if training
+                    else partial(_density, log_prob, x)
+                )
+
+            probe = task(HutchinsonTrace())
+            own, *others = budget.time(
+                [task(ExactTrace()), probe, naive_autograd()(probe), task(HutchinsonTrace(10))]
+            )
+            names = ("one probe", "one probe, naive autograd", "ten probes")
+            yield {
+                "pass": "training step" if training else "log_prob",
+                "d": dim,
+                **{name: Ratio.of(own, y) for name, y in zip(names, others, strict=True)},
+            }
+
+
+def zuko(budget: Budget) -> Iterator[Row]:
+    """The times of zuko's flows as multiples of ours; none, if it is not installed."""
+    try:
+        from zuko.flows import CNF as Zuko
+    except ImportError:
+        return
+    for training in (True, False):
+        for dim in budget.up_to(2, 64, 256) if training else budget.up_to(2, 64, 256, 512):
+            flow = CNF(_slim(dim), integrator=Dopri5(_RTOL, _ATOL))
+            x = points(dim, _ZUKO_BATCH)
+            tasks = [(flow, flow.log_prob)]
+            for exact in (True, False):
+                other = Zuko(
+                    dim, hidden_features=_WIDTHS, activation=nn.SiLU, exact=exact, atol=_ATOL,
+                    rtol=_RTOL,
+                )  # fmt: skip
+                tasks.append((other, partial(_zuko_density, other)))
+            own, *others = budget.time(
+                [
+                    partial(_training, module, log_prob, x)
+                    if training
+                    else partial(_density, log_prob, x)
+                    for module, log_prob in tasks
+                ]
+            )
+            names = ("zuko, exact", "zuko, one probe")
+            yield {
+                "pass": "training step" if training else "log_prob",
+                "d": dim,
+                **{name: Ratio.of(y, own) for name, y in zip(names, others, strict=True)},
+                "our ms": Ratio.of(own, own).milliseconds,
+                "our evaluations": flow.nfe,
+            }
+
+
+def _zuko_density(flow: nn.Module, x: Tensor) -> Tensor:
+    return flow().log_prob(x)
+
+
+TRACES = Heading(
+    "traces",
+    "The exact trace, against one-probe Hutchinson on the same network",
+    (
+        f"{NET} Batch {_BATCH}, float32, {_STEPS} steps of RK4: {4 * _STEPS} evaluations. A "
+        "training step is the forward and the backward pass of the mean log-density, without the "
+        "optimiser.",
+        "Time with the exact trace divided by that with an estimate: below 1 the exact one is "
+        "faster. Naive autograd: without the blocks in which large batches are evaluated.",
+    ),
+    ("pass", "d"),
+    "exact / estimated",
+)
+
+ZUKO = Heading(
+    "zuko",
+    "zuko's CNF, against ours with the exact trace",
+    (
+        f"Batch {_ZUKO_BATCH}, float32, untrained. Ours: {_OURS} zuko: an MLP "
+        f"2x{_WIDTHS[0]} of x and time with SiLU; exact=True takes the whole Jacobian, "
+        "exact=False one probe. Both by Dormand-Prince with rtol "
+        f"{_RTOL:g} and atol {_ATOL:g}, but zuko's own, which asks less of the trace.",
+        "Time of zuko divided by ours: above 1 ours is faster.",
+    ),
+    ("pass", "d"),
+    "zuko / ours",
+    aside=("our ms", "our evaluations"),
+)
