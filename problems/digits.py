@@ -47,8 +47,8 @@ hp.register(
         ),
         likelihood=hp.Likelihood(
             batch=256,
-            optimiser=hp.Adam(steps=100, lr=1e-3, averaging=0.98),
-            stop=hp.EarlyStop(every=20, patience=5),
+            optimiser=hp.Adam(steps=30, lr=3e-4, averaging=0.98),
+            stop=hp.EarlyStop(every=10, patience=2),
         ),
     )
 )

@@ -73,8 +73,8 @@ hp.register(
         ),
         likelihood=hp.Likelihood(
             batch=256,
-            optimiser=hp.Adam(steps=100, lr=1e-3, averaging=0.98),
-            stop=hp.EarlyStop(every=20, patience=5),
+            optimiser=hp.Adam(steps=60, lr=1e-3, averaging=0.98),
+            stop=hp.EarlyStop(every=15, patience=3),
         ),
     )
 )
