@@ -19,7 +19,7 @@ from hollowpde.operators.field import transformed
 
 # Numbers in one activation of a block: few enough that several stay in the cache, enough to hide
 # the cost of a call.
-SIZE = 2**16
+SIZE = 2**17
 
 Parts = tuple[Tensor, ...]
 
