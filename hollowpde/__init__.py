@@ -13,6 +13,7 @@ from hollowpde.densities import (
     HutchinsonTrace,
     JacobianNorm,
     KineticEnergy,
+    SolveIVP,
     StandardNormal,
 )
 from hollowpde.errors import (
@@ -277,6 +278,7 @@ __all__ = [
     "Sobol",
     "Solution",
     "Solve",
+    "SolveIVP",
     "SolverError",
     "Space",
     "StandardNormal",

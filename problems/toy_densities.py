@@ -108,7 +108,7 @@ def toy(draw: Callable[[int, Generator], Tensor], entropy: float | None = None) 
             velocity=VELOCITY,
             matching=hp.FlowMatching(optimiser=hp.Adam(steps=8000, lr=8e-3)),
             likelihood=hp.Likelihood(
-                integrator=hp.RK4(8),
+                solver=hp.RK4(8),
                 batch=256,
                 optimiser=hp.Adam(steps=300, lr=3e-3, averaging=0.98),
             ),

@@ -10,6 +10,7 @@ from hollowpde.densities.cnf import (
     HutchinsonTrace,
     JacobianNorm,
     KineticEnergy,
+    SolveIVP,
     StandardNormal,
 )
 from hollowpde.densities.correlated import CorrelatedMixture
@@ -32,5 +33,6 @@ __all__ = [
     "JacobianNorm",
     "KineticEnergy",
     "Mixture",
+    "SolveIVP",
     "StandardNormal",
 ]

@@ -74,7 +74,8 @@ class Stage(Equation):
 
     def with_diagonal(self, z: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = self.system.with_diagonal(self.t, z)
-        return z - self.base - self.c * value, 1.0 - self.c * slope
+        residual = torch.addcmul(z - self.base, self.c, value, value=-1.0)
+        return residual, 1.0 - self.c * slope
 
     def polished(self, z: Tensor, residual: Tensor) -> Tensor:
         # b + c f(t, z), which keeps every sum that f keeps.

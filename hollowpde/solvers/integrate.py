@@ -111,13 +111,17 @@ class _Run:
         max_steps: int,
     ) -> None:
         n = len(stepper.t)
-        self.stepper, self.system, self.times, self.events = stepper, system, times, events
+        self.stepper, self.system, self.events = stepper, system, events
         self.max_steps, self.end = max_steps, end
         self.direction = np.sign(end - stepper.t[0])
         self.samples = np.arange(n)
         # Of each sample, the next of the times that it has not reached.
         self.next = np.zeros(n, np.int64)
-        self.attempts = np.zeros(n, np.int64)
+        # After the last of them there is none.
+        self.ahead = np.append(times, self.direction * np.inf)
+        self.attempts = 0
+        # Steps longer than this are not lost in rounding anywhere.
+        self.enough = 20 * np.finfo(float).eps * max(abs(end), abs(stepper.t[0]))
         self.shape = (len(times), n, stepper.y.shape[-1])
         self.filled: list[tuple[Counts, Tensor]] = []
         self.out = Course(stepper.y.new_full((1,), np.nan))
@@ -136,9 +140,10 @@ class _Run:
         attempt = stepper.attempt(self.end)
         self.attempts += 1
         self.out.evaluations[self.samples] += attempt.iterations
-        self.out.steps[self.samples[attempt.accepted]] += 1
-        self.out.rejected += int((attempt.solved & ~attempt.accepted).sum())
-        self.out.failed += int((~attempt.solved).sum())
+        self.out.steps[self.samples] += attempt.accepted
+        if not attempt.accepted.all():
+            self.out.rejected += int((attempt.solved & ~attempt.accepted).sum())
+            self.out.failed += int((~attempt.solved).sum())
         ended = self._happen(attempt.accepted, before) if self.events else None
         self._reach(attempt.accepted, ended)
         done = self.direction * (self.end - stepper.t) <= 0
@@ -166,12 +171,11 @@ class _Run:
         if ended is not None:
             limit = np.where(ended < np.inf, self.direction * ended, limit)
         while True:
-            due = moved & (self.next < len(self.times))
-            at = self.times[np.minimum(self.next, len(self.times) - 1)]
-            due &= self.direction * (at - limit) <= 0
-            rows = np.flatnonzero(due)
-            if not len(rows):
+            at = self.ahead[self.next]
+            due = moved & (self.direction * (at - limit) <= 0)
+            if not due.any():
                 return
+            rows = np.flatnonzero(due)
             exact = at[rows] == stepper.t[rows]
             if exact.all():
                 values = stepper.y[torch.from_numpy(rows).to(stepper.y.device)]
@@ -198,11 +202,12 @@ class _Run:
 
     def _give_up(self) -> None:
         """Samples that cannot go on leave, with the reason."""
-        stepper = self.stepper
+        stepper, tired = self.stepper, self.attempts >= self.max_steps
+        if not tired and ((stepper.h > self.enough) & (stepper.h < np.inf)).all():
+            return
         least = 10 * np.spacing(np.maximum(np.abs(stepper.t), np.abs(self.end) * 1e-300))
         left = np.abs(self.end - stepper.t)
         stuck = (stepper.h < least) & (left > least)
-        tired = self.attempts >= self.max_steps
         wrong = ~np.isfinite(stepper.h)
         lost = stuck | tired | wrong
         if not lost.any():
@@ -214,7 +219,7 @@ class _Run:
             where = f"sample {self.samples[row]} at t = {stepper.t[row]:.6g}"
             if not finite[row]:
                 why = "f is not finite there: the solution may not exist beyond"
-            elif tired[row]:
+            elif tired:
                 why = (
                     f"{self.max_steps} steps did not suffice: take a method for stiff systems, "
                     "larger tolerances, or more max_steps"
@@ -233,7 +238,6 @@ class _Run:
             return
         rows = np.flatnonzero(~gone)
         self.samples, self.next = self.samples[rows], self.next[rows]
-        self.attempts = self.attempts[rows]
         self.sides = [side[rows] for side in self.sides]
         if len(rows):
             self.stepper.keep(rows)

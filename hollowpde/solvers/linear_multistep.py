@@ -126,10 +126,9 @@ class MultistepStepper(Stepper):
         self.order = np.ones(n, np.int64)
         # Steps that were made with the present order and step size.
         self.equal = np.zeros(n, np.int64)
-        rows = np.stack([self.tables.guess, self.tables.base, self.tables.subtract], axis=1)
-        self._rows, self._update, self._errors = (
-            torch.as_tensor(table, dtype=y.dtype, device=y.device)
-            for table in (rows, self.tables.update, self.tables.errors)
+        self._predict, self._advance = (
+            torch.from_numpy(table).to(y).split(1)
+            for table in (self.tables.predict, self.tables.advance)
         )
         self.inner = working(method.inner, system, self.t, y, tol.rtol, 1.0)
         self.reason = self.inner.reason
@@ -163,25 +162,22 @@ class MultistepStepper(Stepper):
         h = self.direction * self.h
         t = self.t + h
         t = np.where(np.abs(t - end) <= _SAME * self.h, end, t)
-        guess, base, subtract = (self._of_order(self._rows) @ self.S).unbind(1)
+        guess, base = (self._of_order(self._predict) @ self.S).unbind(1)
         c = column(h * tables.gain[k], base)
         times = _times(t, base)
         with torch.no_grad():
+            guess, scale = guess.detach(), self.tol.scale(guess)
             out = self.inner.solve(
-                Stage(self.system, times, base.detach(), c),
-                guess.detach(),
-                self.tol.scale(guess),
-                np.arange(n),
+                Stage(self.system, times, base.detach(), c), guess, scale, np.arange(n)
             )
         y = out.z
         if torch.is_grad_enabled():
             y = attached(self.system, times, y, base, c)
-        delta = column(tables.factor[k], y) * (y - subtract)
-        new = self._of_order(self._update) @ torch.cat([self.S, delta.unsqueeze(1)], dim=1)
+        both = self._of_order(self._advance) @ torch.cat([self.S, y.unsqueeze(1)], dim=1)
+        new, errors = both[:, :ROWS], both[:, ROWS:]
         if self.method.fixed is not None:
             return self._fixed_step(t, new, out.converged, out.iterations)
-        errors = self._of_order(self._errors) @ new.detach()
-        norm = sizes(errors, self.tol.scale(y).unsqueeze(1))
+        norm = sizes(errors, scale.unsqueeze(1))
         solved = out.converged & np.isfinite(norm[:, 1])
         accepted = solved & (norm[:, 1] <= 1.0)
         self._move(t, new, accepted)
@@ -218,11 +214,9 @@ class MultistepStepper(Stepper):
             return
         order = k.copy()
         power = -1.0 / (k[:, None] + np.arange(3))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factors = np.where(norm > 0, norm, 1e-30) ** power
+        factors = np.where(np.isnan(norm), np.inf, np.maximum(norm, 1e-30)) ** power
         factors[k <= 1, 0] = 0.0
         factors[k >= self.method.max_order, 2] = 0.0
-        factors = np.nan_to_num(factors, nan=0.0, posinf=0.0)
         best = factors.argmax(1)
         by = np.ones(len(k))
         by[choose] = np.minimum(_GROW, safety * factors.max(1))[choose]
@@ -248,15 +242,15 @@ class MultistepStepper(Stepper):
             self.h = self.h * by
             self.S = self._constant(self.tables.rescaled(order, by)) @ self.S
 
-    def _of_order(self, table: Tensor) -> Tensor:
-        """The matrices of each sample's order."""
-        first = int(self.order[0])
-        if len(self.order) == 1:
-            return table[first : first + 1]
-        return table[index(self.order, table)]
+    def _of_order(self, table: tuple[Tensor, ...]) -> Tensor:
+        """The matrices of each sample's order, or one for all of them."""
+        first = self.order[0]
+        if (self.order == first).all():
+            return table[first]
+        return torch.cat([table[k] for k in self.order])
 
     def _constant(self, values: Numbers) -> Tensor:
-        return torch.as_tensor(values, dtype=self.S.dtype, device=self.S.device)
+        return torch.from_numpy(values).to(self.S)
 
 
 def working(
@@ -279,7 +273,7 @@ def attached(system: System, t: Tensor, z: Tensor, base: Tensor, c: Tensor) -> T
 
 
 def _times(t: Numbers, like: Tensor) -> Tensor:
-    return torch.as_tensor(t, dtype=like.dtype, device=like.device)
+    return torch.from_numpy(t).to(like)
 
 
 def _safety(iterations: Counts) -> Numbers:

@@ -1,13 +1,13 @@
 r"""Linear multistep methods in differences: everything a step does is a matrix that is a constant.
 
 A sample's state S `(R, d)` holds its value and past as (scaled) backward differences. For an
-order k, with rows p, q and numbers g, a of the method,
+order k, with rows p and q, a number g and a matrix A_k of the method,
 
 $$ y_p = p \cdot S, \quad y = q \cdot S + g h f(t + h, y), \quad
-   \delta = a (y - r \cdot S), \quad S^+ = T_k [S; \delta], $$
+   \begin{pmatrix} S^+ \\ e \end{pmatrix} = A_k \begin{pmatrix} S \\ y \end{pmatrix} $$
 
-and the local errors at the orders k - 1, k and k + 1 are rows of S^+. A change of the step size is
-a matrix too. So samples of different orders and step sizes are stepped together.
+with the local errors e at the orders k - 1, k and k + 1. A change of the step size is a matrix
+too. So samples of different orders and step sizes are stepped together.
 """
 
 from __future__ import annotations
@@ -30,30 +30,24 @@ class Tables:
     """A method, for each order 0..HIGHEST (0 is unused).
 
     Arguments:
-        start: the rows of the first state that y_0 and h f(t_0, y_0) are put into.
-        guess, base, subtract: rows p, q and r, `(K, R)` each.
-        gain, factor: numbers g and a, `(K,)` each.
-        update: T, `(K, R, R + 1)`.
-        errors: rows of S^+ for the orders k - 1, k, k + 1, `(K, 3, R)`.
+        predict: rows p and q, `(K, 2, R)`.
+        gain: numbers g, `(K,)`.
+        advance: matrices A, `(K, R + 3, R + 1)`.
         first: the first row that holds differences that scale with h; those before are left alone
             by a change of step size.
         scaled: whether the differences carry a factor h besides.
     """
 
-    guess: Array
-    base: Array
-    subtract: Array
+    predict: Array
     gain: Array
-    factor: Array
-    update: Array
-    errors: Array
+    advance: Array
     first: int
     scaled: bool
 
     def rescaled(self, order: NDArray[np.int64], by: Array) -> Array:
         """The matrices `(n, R, R)` that change the step size of states by factors `(n,)`."""
         n, size = len(order), ROWS - self.first
-        M = _interpolation(by, size) @ _interpolation(np.ones(1), size)
+        M = _interpolation(by, size) @ _backwards(size)
         M = M.swapaxes(-1, -2) * (by[:, None, None] if self.scaled else 1.0)
         # Of an order k only its own differences are changed, by each other.
         mine = np.arange(size) <= (order - self.scaled)[:, None]
@@ -80,6 +74,12 @@ def _interpolation(by: Array, size: int) -> Array:
     M[:, 1:, 1:] = (i - 1 - by[:, None, None] * j) / i
     M[:, 0] = 1.0
     return np.asarray(np.cumprod(M, axis=1), np.float64)
+
+
+@lru_cache
+def _backwards(size: int) -> Array:
+    """The same of a factor of 1: from differences to values, or back."""
+    return _interpolation(np.ones(1), size)
 
 
 @lru_cache
@@ -129,7 +129,8 @@ def backward_differences(corrected: bool) -> Tables:
         for row, order in enumerate((k - 1, k, k + 1)):
             errors[k, row, order + 1] = constants[order]
     gain = np.concatenate([[0.0], 1 / alpha[1:]])
-    return Tables(guess, base, guess, gain, np.ones(K), update, errors, first=0, scaled=False)
+    advance = _advance(guess, np.ones(K), update, errors)
+    return Tables(np.stack([guess, base], axis=1), gain, advance, first=0, scaled=False)
 
 
 @lru_cache
@@ -164,4 +165,19 @@ def adams() -> Tables:
         for row, order in enumerate((k - 1, k, k + 1)):
             errors[k, row, 1 + order] = star[order]
     factor = np.concatenate([[0.0], 1 / gain[1:]])
-    return Tables(guess, base, subtract, gain, factor, update, errors, first=1, scaled=True)
+    advance = _advance(subtract, factor, update, errors)
+    return Tables(np.stack([guess, base], axis=1), gain, advance, first=1, scaled=True)
+
+
+def _advance(subtract: Array, factor: Array, update: Array, errors: Array) -> Array:
+    r"""The matrices A, of a method whose newest difference is `delta = a (y - r \cdot S)`.
+
+    Arguments:
+        subtract: rows r, `(K, R)`.
+        factor: numbers a, `(K,)`.
+        update: the next state from (S, delta), `(K, R, R + 1)`.
+        errors: the local errors from the next state, `(K, 3, R)`.
+    """
+    newest = update[..., -1:] * factor[:, None, None]
+    state = np.concatenate([update[..., :-1] - newest * subtract[:, None], newest], axis=-1)
+    return np.concatenate([state, errors @ state], axis=1)

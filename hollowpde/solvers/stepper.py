@@ -26,7 +26,7 @@ class Tolerances:
         size = values[0].detach().abs()
         for value in values[1:]:
             size = torch.maximum(size, value.detach().abs())
-        return self.atol + self.rtol * size
+        return size.mul_(self.rtol).add_(self.atol)
 
 
 @dataclass
@@ -107,4 +107,4 @@ def first_step(
 
 def column(values: NDArray[np.float64], like: Tensor) -> Tensor:
     """Numbers of each sample beside y, `(n, 1)`."""
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device).unsqueeze(-1)
+    return torch.from_numpy(values).to(like).unsqueeze(-1)

@@ -25,7 +25,7 @@ SMALL = {"conditioner": hp.MaskedMLP(hidden=(8,), features=4), "transformer": hp
 
 def small(dim=2, seed=0, **arguments):
     """A flow of a small network that is not near zero anywhere."""
-    return hp.CNF(redrawn(hp.HollowNet(dim, **SMALL), seed), integrator=FINE, **arguments)
+    return hp.CNF(redrawn(hp.HollowNet(dim, **SMALL), seed), solver=FINE, **arguments)
 
 
 def places(n=4, dim=2, seed=0):
@@ -43,7 +43,7 @@ def test_the_exact_trace_is_that_of_brute_force(conditioner, transformer, data):
     results = []
     for trace in (hp.ExactTrace(), hp.BruteForceTrace()):
         own, y = copy.deepcopy(net), x.clone().requires_grad_()
-        flow = hp.CNF(own, trace=trace, integrator=hp.RK4(3))
+        flow = hp.CNF(own, trace=trace, solver=hp.RK4(3))
         flow = flow.given(torch.linspace(-1, 1, 2, dtype=DOUBLE)) if net.context else flow
         value = flow.log_prob(y)
         wanted = [y, *own.parameters()]
@@ -63,12 +63,12 @@ class Turning(nn.Module):
         return x @ self.A.T + self.b
 
 
-@pytest.mark.parametrize("integrator", [FINE, hp.RK4(100)])
+@pytest.mark.parametrize("solver", [FINE, hp.RK4(100)])
 @pytest.mark.parametrize("end", [1.0, -0.6])
-def test_a_linear_velocity_carries_a_normal_density(integrator, end):
+def test_a_linear_velocity_carries_a_normal_density(solver, end):
     """In closed form, forwards and backwards in time."""
     flow = hp.CNF(
-        Turning(), 2, interval=(0.5, end), trace=hp.BruteForceTrace(), integrator=integrator
+        Turning(), 2, interval=(0.5, end), trace=hp.BruteForceTrace(), solver=solver
     ).double()
     T = end - 0.5
     F = torch.as_tensor(expm(Turning.A.numpy() * T))
@@ -91,7 +91,7 @@ def test_a_linear_velocity_carries_a_normal_density(integrator, end):
 
 @pytest.mark.parametrize("t", [0.0, 0.4, 1.0])
 def test_it_integrates_to_one_at_all_times(t):
-    flow = small(seed=1).using(integrator=hp.RK4(10))
+    flow = small(seed=1).using(solver=hp.RK4(10))
     axis = torch.linspace(-9, 9, 121, dtype=DOUBLE)
     nodes = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_losses_of_the_score_train():
 )
 def test_gradients_are_those_of_finite_differences(trace):
     sizes = {"conditioner": hp.MaskedMLP((3,), 2), "transformer": hp.SharedMLP((3,))}
-    flow = hp.CNF(redrawn(hp.HollowNet(2, **sizes)), trace=trace, integrator=hp.RK4(2))
+    flow = hp.CNF(redrawn(hp.HollowNet(2, **sizes)), trace=trace, solver=hp.RK4(2))
     weights = list(flow.velocity.parameters())
 
     def value(x, *_):
@@ -152,7 +152,7 @@ def test_gradients_are_those_of_finite_differences(trace):
 
 
 def test_continuity_and_second_derivatives():
-    flow = small().using(integrator=hp.RK4(20))
+    flow = small().using(solver=hp.RK4(20))
     t, x = points(2, (3,), 0)
     values, slopes = flow.in_time(t, x, 1)
     h = 1e-4
@@ -175,7 +175,7 @@ def test_the_adjoint_gives_the_same_gradients():
     for adjoint in (False, True):
         c, t = (y.clone().requires_grad_() for y in (context, torch.tensor([0.4, 0.9]).double()))
         x = places(2).requires_grad_()
-        flow = hp.CNF(net, integrator=hp.Dopri5(1e-9, 1e-9, adjoint=adjoint)).given(c)
+        flow = hp.CNF(net, solver=hp.Dopri5(1e-9, 1e-9, adjoint=adjoint)).given(c)
         loss = flow.log_prob(t, x).square().sum() + flow.score(t, x).square().sum()
         results.append(torch.autograd.grad(loss, [x, c, t, *net.parameters()]))
     for a, b in zip(*results, strict=True):
@@ -183,7 +183,7 @@ def test_the_adjoint_gives_the_same_gradients():
 
 
 def test_the_adjoint_is_not_differentiated_twice():
-    flow = small().using(integrator=hp.Dopri5(adjoint=True))
+    flow = small().using(solver=hp.Dopri5(adjoint=True))
     x = places().requires_grad_()
     value = flow.log_prob(x).sum()
     with pytest.raises(hp.UnsupportedError, match="once only"):
@@ -229,11 +229,11 @@ class Counted:
 
 def test_a_tolerance_holds_for_each_sample():
     """One hard sample among many easy ones is solved as well as it is alone, no worse."""
-    hard = hp.CNF(Counted([8.0]), 2, trace=hp.BruteForceTrace(), integrator=hp.Dopri5(1e-4, 1e-4))
+    hard = hp.CNF(Counted([8.0]), 2, trace=hp.BruteForceTrace(), solver=hp.Dopri5(1e-4, 1e-4))
     x = places(400)
-    alone, exact = hard.log_prob(x[:1]), hard.using(integrator=FINE).log_prob(x[:1])
+    alone, exact = hard.log_prob(x[:1]), hard.using(solver=FINE).log_prob(x[:1])
     steps = hard.nfe
-    easy = hp.CNF(Counted([8.0] + [0.0] * 399), 2, trace=hard.trace, integrator=hard.integrator)
+    easy = hp.CNF(Counted([8.0] + [0.0] * 399), 2, trace=hard.trace, solver=hard.solver)
     among = easy.log_prob(x)[:1]
     assert easy.nfe == steps
     agree("among others", among, alone, 1e-6)  # the first step is guessed from all
@@ -264,23 +264,23 @@ def test_evaluations_are_counted():
         calls.clear()
         use(places().float())
         assert flow.nfe == len(calls) > 0
-    flow.using(integrator=hp.RK4(5)).sample(3)
-    rk4 = flow.using(integrator=hp.RK4(5))
+    flow.using(solver=hp.RK4(5)).sample(3)
+    rk4 = flow.using(solver=hp.RK4(5))
     rk4.log_prob(places())
     assert rk4.nfe == 20
 
 
-@pytest.mark.parametrize("integrator", [hp.Dopri5(max_steps=60), hp.RK4(8)])
-def test_failures_name_the_sample_and_the_time(integrator):
+@pytest.mark.parametrize("solver", [hp.Dopri5(max_steps=60), hp.RK4(8)])
+def test_failures_name_the_sample_and_the_time(solver):
     x = torch.tensor([[0.1, 0.0], [0.2, 0.0], [2.0, 0.0]])
     holes = hp.CNF(
         lambda t, x: torch.where((x > 1) & (t[..., None] < 0.7), torch.nan, x - x),
-        2, trace=hp.BruteForceTrace(), integrator=integrator,
+        2, trace=hp.BruteForceTrace(), solver=solver,
     )  # fmt: skip
     with pytest.raises(hp.SolverError, match=r"sample 2, at t = 0\.\d+ and x = \(2, 0\)"):
         holes.log_prob(x)
     assert torch.isfinite(holes.log_prob(x[:2])).all()
-    steep = holes.using(integrator=integrator)
+    steep = holes.using(solver=solver)
     steep.velocity = lambda t, x: -30 * x**5
     with pytest.raises(hp.SolverError, match=r"sample 2, at t = .*: .*(raise|loosen)"):
         steep.log_prob(x)
@@ -298,7 +298,7 @@ def test_the_adjoint_stops_too():
         def backward(ctx, g):
             return 1e5 * g
 
-    flow = hp.CNF(lambda t, x: Hard.apply(x), 1, integrator=hp.Dopri5(adjoint=True, max_steps=20))
+    flow = hp.CNF(lambda t, x: Hard.apply(x), 1, solver=hp.Dopri5(adjoint=True, max_steps=20))
     x = torch.ones(1, 1, requires_grad=True)
     with pytest.raises(hp.SolverError, match="the adjoint of the flow needs more than 20 steps"):
         flow.push_forward(1.0, x).sum().backward()
@@ -308,7 +308,7 @@ def test_the_adjoint_stops_too():
 def test_penalties(end):
     """Of x' = A x + b, by quadrature."""
     flow = hp.CNF(
-        Turning(), 2, interval=(0.0, end), trace=hp.BruteForceTrace(), integrator=hp.RK4(20)
+        Turning(), 2, interval=(0.0, end), trace=hp.BruteForceTrace(), solver=hp.RK4(20)
     ).double()
     x0 = places(3)
     penalties = (hp.KineticEnergy(0.1), hp.JacobianNorm(0.1))
@@ -329,7 +329,7 @@ def test_penalties(end):
 
 def test_contexts():
     net = redrawn(hp.HollowNet(2, context=3, **SMALL))
-    flow = hp.CNF(net, integrator=hp.RK4(6))
+    flow = hp.CNF(net, solver=hp.RK4(6))
     contexts = torch.randn(5, 3, dtype=DOUBLE)
     rows = flow.given(contexts)
     x = rows.sample(7, generator=torch.Generator().manual_seed(0))
@@ -343,7 +343,7 @@ def test_contexts():
 
 
 def test_samples_have_gradients_and_shapes():
-    flow = small().using(integrator=hp.RK4(4))
+    flow = small().using(solver=hp.RK4(4))
     draws = flow.rsample((3, 4), generator=torch.Generator().manual_seed(0))
     assert draws.shape == (3, 4, 2) and draws.requires_grad
     weights = list(flow.velocity.parameters())
@@ -396,7 +396,7 @@ BAD = {
     "dim must be given": lambda: hp.CNF(lambda t, x: x),
     "dim is 3, but": lambda: hp.CNF(hp.HollowNet(2), 3),
     "trace must have a method begin": lambda: hp.CNF(hp.HollowNet(2), trace="exact"),
-    "integrator must have a method": lambda: hp.CNF(hp.HollowNet(2), integrator="dopri5"),
+    "solver must have a method": lambda: hp.CNF(hp.HollowNet(2), solver="dopri5"),
     "interval must be two different": lambda: hp.CNF(hp.HollowNet(2), interval=(1.0, 1.0)),
     "rtol and atol must be positive": lambda: hp.Dopri5(rtol=0.0),
     "max_steps must be": lambda: hp.Dopri5(max_steps=0),
@@ -433,3 +433,71 @@ def test_a_watch_counts_both_ways():
     ):
         for _ in range(3):
             watched.callback_step_adjoint(torch.tensor(0.0), state, torch.tensor(0.1))
+
+
+IMPLICIT = {
+    "BDF": hp.JacobiNewtonBDF(),
+    "ESDIRK": hp.ESDIRK43(),
+    "functional": hp.AdamsMoulton(inner=hp.FunctionalIteration()),
+    "explicit": hp.RungeKutta(),
+}
+
+
+@pytest.mark.parametrize("method", IMPLICIT.values(), ids=IMPLICIT)
+@pytest.mark.parametrize("dim", [1, 3])
+def test_methods_of_initial_value_problems_carry_flows(method, dim):
+    flow, x = small(dim=dim, seed=2), places(6, dim)
+    other = flow.using(solver=hp.SolveIVP(method, rtol=1e-8, atol=1e-8))
+    torch.testing.assert_close(other.log_prob(x), flow.log_prob(x), atol=1e-5, rtol=1e-5)
+    assert other.nfe > 10
+    torch.testing.assert_close(
+        other.sample(4, generator=torch.Generator().manual_seed(0)),
+        flow.sample(4, generator=torch.Generator().manual_seed(0)),
+        atol=1e-5, rtol=1e-5,
+    )  # fmt: skip
+
+
+def test_gradients_of_an_implicit_flow_are_those_of_the_explicit_one():
+    flow, x = small(dim=2, seed=2), places(5, 2)
+    other = flow.using(solver=hp.SolveIVP(hp.ESDIRK43(), rtol=1e-9, atol=1e-9))
+    wanted, found = (
+        torch.autograd.grad(
+            f.with_penalties(1.0, x, [hp.KineticEnergy()])[0].sum(),
+            list(flow.velocity.parameters()), allow_unused=True, materialize_grads=True,
+        )
+        for f in (flow, other)
+    )  # fmt: skip
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_a_stiff_flow_takes_fewer_evaluations_by_an_implicit_method():
+    """A velocity that pulls the second coordinate to the first, at the rate of 1000."""
+
+    class Stiff(hp.Field):
+        def dimwise(self, t, x, order):
+            pull = x.flip(-1) * torch.tensor([0.0, 1000.0]).to(x)
+            rate = torch.tensor([-0.5, -1000.0]).to(x)
+            return (rate * x + pull, rate.expand_as(x))[: order + 1]
+
+    flow = hp.CNF(Stiff(), 2, base=hp.StandardNormal(2).double())
+    flow.solver, x = hp.Dopri5(1e-5, 1e-5, max_steps=5000), places(3, 2)
+    with torch.no_grad():
+        wanted, slow = flow.push_forward(1.0, x), flow.nfe
+        implicit = flow.using(solver=hp.JacobiNewtonBDF())
+        torch.testing.assert_close(implicit.push_forward(1.0, x), wanted, atol=1e-3, rtol=1e-3)
+    assert implicit.nfe < slow / 5
+
+
+def test_an_implicit_flow_refuses_what_it_cannot_do():
+    flow, x = small(dim=2).using(solver=hp.JacobiNewtonBDF()), places(4, 2)
+    assert flow.log_prob(x[:0]).shape == (0,)
+    with pytest.raises(hp.UnsupportedError, match="no score"):
+        flow.score(x)
+    for other, t in ((flow, torch.rand(4).double()), (flow.using(hp.HutchinsonTrace()), 1.0)):
+        with pytest.raises(hp.UnsupportedError, match="samples that are alike"):
+            other.log_prob(t, x)
+    with pytest.raises(hp.SolverError, match="share of its way"):
+        flow.using(solver=hp.SolveIVP(max_steps=1)).log_prob(x)
+    with pytest.raises(hp.InputError, match="must be positive"):
+        hp.SolveIVP(rtol=0.0)

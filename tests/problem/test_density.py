@@ -26,9 +26,9 @@ QUICK = {
     "velocity": SMALL,
     "matching": hp.FlowMatching(batch=64, optimiser=STEPS, stop=hp.EarlyStop(every=10)),
     "likelihood": hp.Likelihood(
-        integrator=hp.RK4(2), batch=64, optimiser=STEPS, stop=hp.EarlyStop(every=10)
+        solver=hp.RK4(2), batch=64, optimiser=STEPS, stop=hp.EarlyStop(every=10)
     ),
-    "evaluation": hp.Evaluation(integrator=hp.RK4(4)),
+    "evaluation": hp.Evaluation(solver=hp.RK4(4)),
 }
 MEAN = torch.tensor([1e3, -0.01], dtype=DOUBLE)
 SCALE = torch.tensor([100.0, 0.001], dtype=DOUBLE)
@@ -56,7 +56,7 @@ def begun(**changes):
 
 
 def test_units_are_undone_exactly():
-    fit = begun(evaluation=hp.Evaluation(integrator=hp.Dopri5(1e-9, 1e-9)))
+    fit = begun(evaluation=hp.Evaluation(solver=hp.Dopri5(1e-9, 1e-9)))
     flow, units, density = fit.model.flow, fit.model.standardisation, fit.learned.density
     x = fit.split.test.x[:5]
     z = (x - units.shift) / units.scale
@@ -77,7 +77,7 @@ def test_units_are_undone_exactly():
         for s, m in zip(units.scale, units.shift, strict=True)
     ]
     cell = math.prod(float(a[1] - a[0]) for a in axes)
-    coarse = density.using(integrator=hp.RK4(8))
+    coarse = density.using(solver=hp.RK4(8))
     with torch.no_grad():
         total = coarse.log_prob(torch.cartesian_prod(*axes)).exp().sum() * cell
     assert total.item() == pytest.approx(1, abs=1e-3)
@@ -92,7 +92,7 @@ def test_figures():
     assert metrics["nfe"] == 16
     assert "nll_gap" not in begun(entropy=None).metrics()
     losses = fit.likelihood_losses(Drawn(fit.test, 0), 0.0)
-    exact = fit.model.flow.using(integrator=hp.RK4(2)).log_prob(fit.test)
+    exact = fit.model.flow.using(solver=hp.RK4(2)).log_prob(fit.test)
     assert losses["NLL"].item() == pytest.approx((fit.log_scale - exact.mean()).item(), rel=1e-9)
 
 
@@ -111,7 +111,7 @@ def test_trained_with_one_trace_and_evaluated_with_another():
     assert torch.equal(losses["NLL"], exact)  # by the seed of the batch
     other = fit.likelihood_losses(batch._replace(seed=8), 0.0)["NLL"]
     assert other != exact
-    flow = fit.model.flow.using(integrator=hp.RK4(2))
+    flow = fit.model.flow.using(solver=hp.RK4(2))
     wanted = fit.log_scale - flow.log_prob(fit.test[:1]).item()
     assert losses["NLL"].item() == pytest.approx(wanted, abs=0.1)
     _, (kinetic,) = flow.with_penalties(1.0, fit.test[:1], (hp.KineticEnergy(),))
@@ -140,7 +140,7 @@ def test_a_gaussian_is_found(tmp_path):
             data=hp.Samples(gaussian, 4000),
             matching=hp.FlowMatching(batch=256, optimiser=hp.Adam(steps=300, lr=1e-2)),
             likelihood=hp.Likelihood(
-                integrator=hp.RK4(3), batch=256, optimiser=hp.Adam(steps=60, lr=5e-3)
+                solver=hp.RK4(3), batch=256, optimiser=hp.Adam(steps=60, lr=5e-3)
             ),
         ),
         tmp_path / "run",
@@ -200,15 +200,15 @@ def test_a_stage_without_steps_is_left_out():
 
 
 def test_a_flow_that_cannot_be_solved_is_not_chosen(caplog):
-    fit = begun(evaluation=hp.Evaluation(integrator=hp.Dopri5(max_steps=1)))
+    fit = begun(evaluation=hp.Evaluation(solver=hp.Dopri5(max_steps=1)))
     assert fit._validate() == math.inf
     assert "held-out samples: " in caplog.text and "more than 1 steps" in caplog.text
 
 
 def test_a_flow_that_does_not_come_back_is_said():
-    fit = begun(evaluation=hp.Evaluation(integrator=hp.RK4(20)))
+    fit = begun(evaluation=hp.Evaluation(solver=hp.RK4(20)))
     assert fit.metrics()["round_trip"] < 1e-4 and fit.sentences() == []
-    rough = begun(evaluation=hp.Evaluation(integrator=hp.RK4(1)))
+    rough = begun(evaluation=hp.Evaluation(solver=hp.RK4(1)))
     with torch.no_grad():
         for weights in rough.model.flow.velocity.parameters():
             weights.mul_(3)
@@ -293,7 +293,7 @@ def test_a_flow_is_a_density_of_an_sde_problem(tmp_path):
     def flow(dim, components):
         base = hp.GaussianMixture(dim, components)
         return hp.CNF(
-            SMALL.build(dim), base=base, interval=(-1.0, 1.0), integrator=hp.RK4(2)
+            SMALL.build(dim), base=base, interval=(-1.0, 1.0), solver=hp.RK4(2)
         )  # fmt: skip
 
     times = torch.linspace(0, 1, 4)

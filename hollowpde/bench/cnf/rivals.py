@@ -47,7 +47,7 @@ class Ours(Runner):
     def __init__(self, task: Task, spec: Spec, trace: Trace, matching: float = 0.0) -> None:
         self.velocity = spec.build(task.train.shape[1])
         self.module = self.velocity
-        self.training = CNF(self.velocity, task.train.shape[1], trace=trace, integrator=RK4(STEPS))
+        self.training = CNF(self.velocity, task.train.shape[1], trace=trace, solver=RK4(STEPS))
         self.exact = self.training.using(ExactTrace(), Dopri5())
         self.matching = matching
 

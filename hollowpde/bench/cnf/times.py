@@ -49,7 +49,7 @@ def traces(budget: Budget) -> Iterator[Row]:
     """The exact trace against one probe, on the same network."""
     for training in (True, False):
         for dim in budget.up_to(2, 8, 32, 128, 512):
-            flow, x = CNF(hollow(dim), integrator=RK4(_STEPS)), points(dim, _BATCH)
+            flow, x = CNF(hollow(dim), solver=RK4(_STEPS)), points(dim, _BATCH)
 
             def task(
                 trace: Trace, flow: CNF = flow, x: Tensor = x, training: bool = training
@@ -81,7 +81,7 @@ def zuko(budget: Budget) -> Iterator[Row]:
         return
     for training in (True, False):
         for dim in budget.up_to(2, 64, 256) if training else budget.up_to(2, 64, 256, 512):
-            flow = CNF(_slim(dim), integrator=Dopri5(_RTOL, _ATOL))
+            flow = CNF(_slim(dim), solver=Dopri5(_RTOL, _ATOL))
             x = points(dim, _ZUKO_BATCH)
             tasks = [(flow, flow.log_prob)]
             for exact in (True, False):

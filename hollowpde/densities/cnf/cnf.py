@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from hollowpde.densities.base import Density, DensityModel
 from hollowpde.densities.cnf.dopri5 import Dopri5
 from hollowpde.densities.cnf.flow import Along, ScoreAlong
-from hollowpde.densities.cnf.integrator import Integrator
+from hollowpde.densities.cnf.ivp import SolveIVP
 from hollowpde.densities.cnf.normal import StandardNormal
 from hollowpde.densities.cnf.penalties import Penalty
+from hollowpde.densities.cnf.solver import Solver
 from hollowpde.densities.cnf.trace import ExactTrace, Trace
 from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.nets.hollow import Given, HollowNet
@@ -26,6 +27,7 @@ from hollowpde.operators import reference
 from hollowpde.operators.dimwise import divergence
 from hollowpde.operators.field import as_time, check_points
 from hollowpde.operators.reference import FieldLike
+from hollowpde.solvers.integrate import Method
 
 Shape: TypeAlias = int | Sequence[int]
 
@@ -67,7 +69,9 @@ class CNF(DensityModel):
         interval: the times of start and end.
         trace: how the divergence is found: `ExactTrace()` by default, `HutchinsonTrace()` or
             `BruteForceTrace()`. Not part of the weights: `using` evaluates with another.
-        integrator: `Dopri5()` by default, `RK4()`, or an object with the same method.
+        solver: `Dopri5()` by default, `RK4()`, a method of `solve_ivp` such as
+            `JacobiNewtonBDF()` (with tolerances: `SolveIVP(JacobiNewtonBDF(), rtol=1e-4)`), or an
+            object with the method `integrate`.
 
     Raises:
         InputError: an argument of the wrong kind or shape.
@@ -93,13 +97,13 @@ class CNF(DensityModel):
         base: Density | None = None,
         interval: tuple[float, float] = (0.0, 1.0),
         trace: Trace | None = None,
-        integrator: Integrator | None = None,
+        solver: Solver | Method | None = None,
     ) -> None:
         super().__init__()
-        trace, integrator = trace or ExactTrace(), integrator or Dopri5()
+        trace, solver = trace or ExactTrace(), _solver(solver)
         for name, given, method in (
             ("trace", trace, "begin"),
-            ("integrator", integrator, "integrate"),
+            ("solver", solver, "integrate"),
         ):
             if not callable(getattr(given, method, None)):
                 raise InputError(
@@ -113,7 +117,7 @@ class CNF(DensityModel):
         self.dim = _dim_of(velocity, dim)
         self.base = StandardNormal(self.dim).to(self._place) if base is None else base
         self.start, self.end = float(start), float(end)
-        self.trace, self.integrator = trace, integrator
+        self.trace, self.solver = trace, solver
         #: Evaluations of the velocity in the last call.
         self.nfe = 0
 
@@ -129,16 +133,16 @@ class CNF(DensityModel):
                 "given needs a velocity with a context, such as hp.HollowNet(2, context=3), but "
                 f"this is {self.velocity}."
             )
-        return self._like(self.velocity.given(context), self.trace, self.integrator)
+        return self._like(self.velocity.given(context), self.trace, self.solver)
 
-    def using(self, trace: Trace | None = None, integrator: Integrator | None = None) -> CNF:
-        """The same density, with the same weights, by another trace or integrator.
+    def using(self, trace: Trace | None = None, solver: Solver | Method | None = None) -> CNF:
+        """The same density, with the same weights, by another trace or solver.
 
         >>> flow = hp.CNF(hp.HollowNet(2)).using(trace=hp.HutchinsonTrace())
         >>> flow.log_prob(torch.zeros(5, 2)).shape
         torch.Size([5])
         """
-        return self._like(self.velocity, trace or self.trace, integrator or self.integrator)
+        return self._like(self.velocity, trace or self.trace, solver or self.solver)
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -255,9 +259,7 @@ class CNF(DensityModel):
             rates,
         )
         zero = x.new_zeros(x.shape[:-1])
-        x0, *integrals = self.integrator.integrate(
-            flow, (x, *[zero] * (1 + len(rates))), (1.0, 0.0)
-        )
+        x0, *integrals = self.solver.integrate(flow, (x, *[zero] * (1 + len(rates))), (1.0, 0.0))
         self.nfe = flow.evaluations
         # From the end to the start all integrals come out with the other sign; a penalty is one
         # of the time that passes, in whatever direction.
@@ -267,7 +269,7 @@ class CNF(DensityModel):
     def push_forward(self, t: Tensor | float, x: Tensor) -> Tensor:
         """Points at the start of the flow, `(..., d)`, carried to t, a scalar or `(...)`."""
         flow = Along(self.velocity, self.start, self._time(t, x) - self.start)
-        (end,) = self.integrator.integrate(flow, (x,), (0.0, 1.0))
+        (end,) = self.solver.integrate(flow, (x,), (0.0, 1.0))
         self.nfe = flow.evaluations
         return end
 
@@ -324,7 +326,7 @@ class CNF(DensityModel):
     def extra_repr(self) -> str:
         return (
             f"dim={self.dim}, interval=({self.start:g}, {self.end:g}), trace={self.trace}, "
-            f"integrator={self.integrator}"
+            f"solver={self.solver}"
         )
 
     @property
@@ -333,14 +335,14 @@ class CNF(DensityModel):
         own = itertools.chain(self.parameters(), self.buffers())
         return next((p for p in own if p.is_floating_point()), torch.zeros(()))
 
-    def _like(self, velocity: FieldLike, trace: Trace, integrator: Integrator) -> CNF:
+    def _like(self, velocity: FieldLike, trace: Trace, solver: Solver | Method) -> CNF:
         return CNF(
             velocity,
             self.dim,
             base=self.base,
             interval=(self.start, self.end),
             trace=trace,
-            integrator=integrator,
+            solver=solver,
         )
 
     def _places(self, t: Tensor | float | None, x: Tensor | None) -> tuple[Tensor | float, Tensor]:
@@ -363,11 +365,11 @@ class CNF(DensityModel):
     def _score(self, t: Tensor | float, x: Tensor, generator: torch.Generator | None) -> Tensor:
         time = self._time(t, x)
         back = Along(self.velocity, self.start, time - self.start)
-        (x0,) = self.integrator.integrate(back, (x,), (1.0, 0.0))
+        (x0,) = self.solver.integrate(back, (x,), (1.0, 0.0))
         estimate = self.trace.begin(x, generator)
         forth = ScoreAlong(self.velocity, self.start, time - self.start, estimate)
         s0 = self.base.score(self.start, x0)
-        _, score = self.integrator.integrate(forth, (x0, s0), (0.0, 1.0))
+        _, score = self.solver.integrate(forth, (x0, s0), (0.0, 1.0))
         self.nfe = back.evaluations + forth.evaluations
         return score
 
@@ -396,6 +398,13 @@ class CNF(DensityModel):
         start = torch.full(shape, self.start, dtype=place.dtype, device=place.device)
         x0 = self.base.sample(start, n, generator).detach().to(place.dtype)
         return self.push_forward(time.expand(x0.shape[:-1]) if time.ndim else time, x0)
+
+
+def _solver(given: Solver | Method | None) -> Solver:
+    """A solver of flows, from a method of initial value problems where one is given."""
+    if given is None:
+        return Dopri5()
+    return SolveIVP(given) if callable(getattr(given, "solve", None)) else given  # type: ignore[return-value, arg-type]
 
 
 def _dim_of(velocity: object, dim: int | None) -> int:

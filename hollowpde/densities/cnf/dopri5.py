@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint, odeint_adjoint
 
-from hollowpde.densities.cnf.integrator import Dynamics, State, Watched, check_finite, per_sample
+from hollowpde.densities.cnf.solver import Dynamics, State, Watched, check_finite, per_sample
 from hollowpde.errors import InputError, UnsupportedError
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hollowpde.densities.cnf.integrator import State
 from hollowpde.densities.cnf.penalties import Rate
+from hollowpde.densities.cnf.solver import State
 from hollowpde.densities.cnf.trace import Estimate
+from hollowpde.operators.dimwise import dimwise
 from hollowpde.operators.field import as_time
 from hollowpde.operators.reference import FieldLike
 
@@ -64,6 +65,16 @@ class Along:
             scalars.append(divergence)
         scalars += [rate(self.velocity, t, x, value) for rate in self.rates]
         return self.duration.unsqueeze(-1) * value, *(self.duration * y for y in scalars)
+
+    def with_diagonal(self, s: Tensor, state: State) -> tuple[State, Tensor]:
+        """The rate, its divergence exact, and the diagonal `(..., d)` of dx/ds by x."""
+        self.evaluations += 1
+        x, t = state[0], self.start + s * self.duration
+        value, slope = dimwise(self.velocity, as_time(t, x), x, order=1)
+        scalars = [] if self.estimate is None else [slope.sum(-1)]
+        scalars += [rate(self.velocity, t, x, value) for rate in self.rates]
+        T = self.duration.unsqueeze(-1)
+        return (T * value, *(self.duration * y for y in scalars)), T * slope
 
 
 class ScoreAlong(Along):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from hollowpde.densities.cnf.integrator import Dynamics, State, Watched, check_finite
+from hollowpde.densities.cnf.solver import Dynamics, State, Watched, check_finite
 from hollowpde.errors import InputError
 
 

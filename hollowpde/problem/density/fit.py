@@ -63,8 +63,8 @@ class DensityProblemFit(Fit):
         self.validation = self.validation[:_VALIDATION]
         self.log_scale = float(units.scale.log().sum())
         setting = problem.likelihood
-        # The same weights, by the trace and the integrator of training.
-        self.training = model.flow.using(setting.trace, setting.integrator)
+        # The same weights, by the trace and the solver of training.
+        self.training = model.flow.using(setting.trace, setting.solver)
         # Of the last validation, for the history.
         self._nll, self._nfe = math.nan, 0.0
 
@@ -180,8 +180,8 @@ class DensityProblemFit(Fit):
         return [
             f"the flow is not solved well: samples that go to the base and back end up to "
             f"{self.round_trip:.2g} standard deviations away, and the NLL means little. Train "
-            "with more steps (likelihood.integrator.steps), a lower learning rate or "
-            "hp.KineticEnergy(), and lower the tolerances of evaluation.integrator."
+            "with more steps (likelihood.solver.steps), a lower learning rate or "
+            "hp.KineticEnergy(), and lower the tolerances of evaluation.solver."
         ]
 
     def _repeated(self) -> list[str]:

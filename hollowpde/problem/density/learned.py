@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hollowpde.data import Standardisation, Trajectories
-from hollowpde.densities.cnf import CNF, Integrator, Trace
+from hollowpde.densities.cnf import CNF, Solver, Trace
 from hollowpde.errors import InputError
 from hollowpde.problem.sde.physical_density import PhysicalDensity
 
@@ -53,11 +53,9 @@ class PhysicalFlow(PhysicalDensity):
     def __init__(self, flow: CNF, units: Standardisation) -> None:
         super().__init__(flow, units)
 
-    def using(
-        self, trace: Trace | None = None, integrator: Integrator | None = None
-    ) -> PhysicalFlow:
-        """The same density by another trace or integrator."""
-        return PhysicalFlow(self.density.using(trace, integrator), self.units)
+    def using(self, trace: Trace | None = None, solver: Solver | None = None) -> PhysicalFlow:
+        """The same density by another trace or solver."""
+        return PhysicalFlow(self.density.using(trace, solver), self.units)
 
     @property
     def nfe(self) -> int:

@@ -123,6 +123,6 @@ class DensityProblem(Problem):
                 self.velocity.build(dim),
                 dim,
                 trace=setting.trace,
-                integrator=setting.integrator,
+                solver=setting.solver,
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hollowpde.densities.cnf import RK4, Dopri5, ExactTrace, Integrator, Penalty, Trace
+from hollowpde.densities.cnf import RK4, Dopri5, ExactTrace, Penalty, Solver, Trace
 from hollowpde.errors import InputError
 from hollowpde.problem.stage import Adam, EarlyStop
 
@@ -41,7 +41,7 @@ class Likelihood:
 
     Arguments:
         trace: `hp.ExactTrace()`, `hp.HutchinsonTrace()` or `hp.BruteForceTrace()`.
-        integrator: of training: a fixed budget is the quickest, and the weights are chosen by a
+        solver: of training: a fixed budget is the quickest, and the weights are chosen by a
             solve to the tolerances of `Evaluation`.
         penalties: `hp.KineticEnergy()`, `hp.JacobianNorm()`: they make the flow easier to solve.
         batch: samples in a batch.
@@ -49,7 +49,7 @@ class Likelihood:
     """
 
     trace: Trace = ExactTrace()
-    integrator: Integrator = RK4(6)
+    solver: Solver = RK4(6)
     penalties: tuple[Penalty, ...] = ()
     batch: int = 512
     optimiser: Adam = Adam(steps=500, lr=5e-3)
@@ -64,11 +64,11 @@ class Evaluation:
     """How densities are computed for all that is shown, and to choose weights by.
 
     Arguments:
-        trace, integrator: as of a `CNF`.
+        trace, solver: as of a `CNF`.
     """
 
     trace: Trace = ExactTrace()
-    integrator: Integrator = Dopri5()
+    solver: Solver = Dopri5()
 
 
 def _check_batch(batch: int) -> None:

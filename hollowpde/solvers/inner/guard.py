@@ -68,6 +68,9 @@ class Guard(Worker):
         out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         if not handed.any():
             out = self.first.solve(equation, z, scale, rows)
+            if out.converged.all() and not (out.rate > self.first.hand_over).any():
+                self.failures[rows] = 0
+                return out
         elif not handed.all():
             cheap = np.flatnonzero(~handed)
             on = index(cheap, z)

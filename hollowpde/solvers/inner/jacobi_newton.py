@@ -101,25 +101,25 @@ class Iteration(Worker):
 
     def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
         n = len(z)
-        known = self.rate[rows]
+        known = before = self.rate[rows]
         out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         results: list[tuple[Counts, Tensor]] = []
         if self.diagonal:
             R, slope = equation.with_diagonal(z)
-            inverse = 1.0 / torch.where(
-                slope.abs() < _LEAST_DIAGONAL, _LEAST_DIAGONAL * slope.sign(), slope
-            )
-            r = -R * inverse
+            # Copied signs: a diagonal of exactly zero counts as positive.
+            weight = slope.abs().clamp_(min=_LEAST_DIAGONAL).copysign_(slope).reciprocal_().neg_()
+            r = R * weight
         else:
-            inverse, r = None, -equation.residual(z)
+            weight, r = None, -equation.residual(z)
         live = np.arange(n)
-        rate = np.full(n, np.nan)
+        rate = np.nan * before
         mixer, size = Anderson(self.memory), sizes(r, scale)
         for iteration in range(1, self.iterations + 1):
             done = self._small(size, rate, known, iteration)
-            lost = ~np.isfinite(size)
-            # It will not become a contraction any more, or none that can be trusted.
-            lost |= ~done & (iteration > _PATIENCE) & (rate > self.hand_over)
+            lost = ~(done | np.isfinite(size))
+            if iteration > _PATIENCE:
+                # It will not become a contraction any more, or none that can be trusted.
+                lost |= ~done & (rate > self.hand_over)
             gone = done | lost
             if gone.any():
                 out.converged[live[done]] = True
@@ -133,12 +133,12 @@ class Iteration(Worker):
                 on = index(rest, z)
                 live, rate, known, size = live[rest], rate[rest], known[rest], size[rest]
                 z, r, scale, equation = z[on], r[on], scale[on], equation.select(on)
-                inverse = None if inverse is None else inverse[on]
+                weight = None if weight is None else weight[on]
                 mixer.keep(on)
             step = mixer.step(r, scale)
             z = z + step
             R = equation.residual(z)
-            new = -R if inverse is None else -R * inverse
+            new = -R if weight is None else R * weight
             change = new - r
             after = sizes(new, scale)
             # How much the iteration contracts along the step that it has just made.
@@ -159,9 +159,8 @@ class Iteration(Worker):
             order = np.concatenate([where for where, _ in results])
             joined = torch.cat([values for _, values in results])
             out.z = joined[index(np.argsort(order), joined)]
-        measured = out.iterations > 1
-        before = self.rate[rows]
-        self.rate[rows] = np.where(measured, np.fmax(out.rate, _FORGET * before), before)
+        # Where one iteration was enough, nothing was measured.
+        self.rate[rows] = np.where(out.iterations > 1, np.fmax(out.rate, _FORGET * before), before)
         out.rate = np.fmax(out.rate, 0.0)
         return out
 
@@ -169,10 +168,10 @@ class Iteration(Worker):
         """Whether the error after one more plain step is within the tolerance."""
         rho = np.fmax(rate, known)
         tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
-        bound = np.minimum(rho, 1.0 - 1e-6)
-        bound = bound / (1.0 - bound)
         if iteration == 1:
             # Nothing has been measured yet of this equation.
-            tolerance = np.where(rho < 1.0, _AT_ONCE * tolerance, 0.0)
-            bound = np.maximum(bound, 1.0)
-        return np.asarray((size * bound <= tolerance) | (size == 0.0))
+            tolerance, factor = _AT_ONCE * tolerance, np.fmax(rho, 1.0 - rho)
+        else:
+            factor = rho
+        # The error is at most rho / (1 - rho) of the update.
+        return np.asarray((size * factor <= tolerance * (1.0 - rho)) | (size == 0.0))

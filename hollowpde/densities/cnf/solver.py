@@ -1,4 +1,4 @@
-"""What an integrator is, and what watches over one: failures are said, and steps are bounded."""
+"""What a solver is, and what watches over one: failures are said, and steps are bounded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Dynamics(Protocol):
         ...
 
 
-class Integrator(Protocol):
+class Solver(Protocol):
     """Takes a state along s from one end of an interval to the other, forwards or backwards.
 
     Any object with this method will do. It must raise `SolverError` rather than return what is
