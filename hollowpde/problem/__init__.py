@@ -1,7 +1,13 @@
 """Problems: their declaration, registry and settings, and one kind per package."""
 
 from hollowpde.problem.base import Compute, Fit, Metrics, Problem
-from hollowpde.problem.density import DensityProblem, Evaluation, FlowMatching, Likelihood
+from hollowpde.problem.density import (
+    DensityProblem,
+    Evaluation,
+    FlowMatching,
+    Likelihood,
+    Stiffness,
+)
 from hollowpde.problem.pde import (
     AlongPaths,
     Ball,
@@ -82,6 +88,7 @@ __all__ = [
     "Solve",
     "Space",
     "Stage",
+    "Stiffness",
     "StrongForm",
     "Terminal",
     "TransitionFit",

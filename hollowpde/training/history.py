@@ -10,6 +10,8 @@ Row = dict[str, str | float | int]
 
 # Begins the names of figures that are noted as training goes on, and are no losses.
 MONITORED = "held out "
+# Of curves in one chart.
+_COLOURS = (Role.VALIDATION, Role.FIT, Role.DATA, Role.RESIDUAL, Role.TRAIN)
 
 
 def charts_of(history: list[Row]) -> list[Chart]:
@@ -18,20 +20,33 @@ def charts_of(history: list[Row]) -> list[Chart]:
 
 
 def _monitored(history: list[Row]) -> list[Chart]:
+    """A chart for each figure, or for all that are named `figure: whose`."""
     names = dict.fromkeys(k for row in history for k in row if k.startswith(MONITORED))
-    charts = []
+    groups: dict[str, dict[str, str]] = {}
     for name in names:
-        rows = [row for row in history if name in row]
-        seconds, values = (np.array([float(row[k]) for row in rows]) for k in ("seconds", name))
-        if len(rows) > 1:
-            plain = name.removeprefix(MONITORED)
+        plain = name.removeprefix(MONITORED)
+        figure, _, whose = plain.partition(": ")
+        groups.setdefault(figure, {})[whose or plain] = name
+    charts = []
+    for figure, members in groups.items():
+        lines, every = [], []
+        for k, (label, name) in enumerate(members.items()):
+            rows = [row for row in history if name in row]
+            seconds, values = (
+                np.array([float(row[key]) for row in rows]) for key in ("seconds", name)
+            )
+            if len(rows) > 1:
+                role = _COLOURS[k % len(_COLOURS)]
+                lines.append(Line(label, role, seconds, values))
+                every.append(values)
+        if lines:
             charts.append(
                 Chart(
-                    f"{plain} against time",
+                    f"{figure} against time",
                     "At points apart from those of training, against seconds of training, over "
                     "all stages.",
-                    Axes("seconds", plain, log_y=bool((values > 0).all())),
-                    [Line(plain, Role.VALIDATION, seconds, values)],
+                    Axes("seconds", figure, log_y=bool((np.concatenate(every) > 0).all())),
+                    lines,
                 )
             )
     return charts

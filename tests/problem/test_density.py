@@ -15,6 +15,7 @@ import hollowpde as hp
 from hollowpde.data.samples import load
 from hollowpde.problem import Compute
 from hollowpde.problem.density.fit import Drawn
+from hollowpde.problem.density.stiffness import spectral_radius
 from hollowpde.testing import redrawn
 from hollowpde.testing.common import agree
 from hollowpde.training import running
@@ -322,3 +323,43 @@ def test_a_flow_is_a_density_of_an_sde_problem(tmp_path):
     h = 1e-3
     later, before = (run.density.log_prob(0.4 + s * h, x) for s in (1, -1))
     agree("d/dt", rate, (later - before) / (2 * h), 5e-2)
+
+
+def test_solvers_are_compared_on_the_same_weights_as_training_goes_on(tmp_path):
+    solvers = {
+        "explicit": hp.Dopri5(1e-4, 1e-4),
+        "implicit": hp.JacobiNewtonBDF(),
+        "hopeless": hp.Dopri5(1e-4, 1e-4, max_steps=1),
+    }
+    given = problem(stiffness=hp.Stiffness(solvers, explicit="explicit", samples=8))
+    run = hp.fit(given, out=tmp_path / "run", seed=0)
+    history = pd.read_csv(run.path / "history.csv")
+    for name in ("explicit", "implicit"):
+        assert (history[f"held out evaluations: {name}"] > 5).all()
+        assert (history[f"held out error of log p: {name}"] < 1e-2).all()
+    assert history["held out evaluations: hopeless"].isna().all()
+    h = 6 / history["held out evaluations: explicit"]
+    np.testing.assert_allclose(history["held out h rho"], history["held out spectral radius"] * h)
+    page = (run.path / "report.html").read_text()
+    assert "evaluations against time" in page and "error of log p against time" in page
+
+
+def test_the_spectral_radius_is_that_of_the_velocity():
+    class Spiral(torch.nn.Module):
+        dim = 2
+
+        def forward(self, t, x):
+            return x @ torch.tensor([[-3.0, 4.0], [-4.0, -3.0]], dtype=x.dtype)
+
+    flow = hp.CNF(Spiral(), base=hp.StandardNormal(2).double())
+    x = torch.randn(3, 2, dtype=DOUBLE)
+    with pytest.warns(UserWarning, match="brute force"):
+        radius = spectral_radius(flow, x)
+    assert radius == pytest.approx(5.0)
+
+
+def test_a_comparison_of_solvers_is_refused_clearly():
+    with pytest.raises(hp.InputError, match="samples must be at least 1"):
+        hp.Stiffness(samples=0)
+    with pytest.raises(hp.InputError, match="explicit must be one of the solvers, a, but"):
+        hp.Stiffness({"a": hp.Dopri5()}, explicit="b")

@@ -30,7 +30,7 @@ PDES = [
 ]
 # Their exact solutions are splines, which autograd does not see through.
 GRIDS = ["allen_cahn", "allen_cahn_100d", "fokker_planck_2d"]
-DENSITIES = ["digits", "mnist_pca", "toy_densities"]
+DENSITIES = ["digits", "mnist_pca", "stiff_cnf", "toy_densities"]
 TOYS = ["moons", "pinwheel", "eight_gaussians", "checkerboard", "two_spirals", "rings"]
 NAMES = sorted({file.stem for file in PROBLEMS.glob("*.py")} - {*PDES, *DENSITIES})
 READ = ["snapshots_csv", "vix"]

@@ -67,6 +67,7 @@ class DensityProblemFit(Fit):
         self.training = model.flow.using(setting.trace, setting.solver)
         # Of the last validation, for the history.
         self._nll, self._nfe = math.nan, 0.0
+        self._stiffness: Mapping[str, float] = {}
 
     @property
     def learned(self) -> LearnedDensity:
@@ -107,7 +108,11 @@ class DensityProblemFit(Fit):
                     validate=self._validate,
                     optimiser=setting.optimiser,
                     stop=setting.stop,
-                    monitor=lambda: {"evaluations": self._nfe, "NLL": self._nll},
+                    monitor=lambda: {
+                        "evaluations": self._nfe,
+                        "NLL": self._nll,
+                        **self._stiffness,
+                    },
                 )
 
     def matching_losses(self, batch: Drawn, progress: float) -> Mapping[str, Tensor]:
@@ -223,6 +228,7 @@ class DensityProblemFit(Fit):
             self._nll = math.inf
         else:
             self._nll, self._nfe = -float(solved.log_prob.mean()), solved.nfe
+            self._stiffness = self.problem.stiffness.measure(self.model.flow, self.validation)
         return self._nll
 
     def _generator(self, seed: int) -> torch.Generator:

@@ -20,6 +20,7 @@ from hollowpde.problem.base import Compute, Problem
 from hollowpde.problem.density.fit import DensityProblemFit
 from hollowpde.problem.density.learned import FlowModel, LearnedDensity
 from hollowpde.problem.density.settings import Evaluation, FlowMatching, Likelihood
+from hollowpde.problem.density.stiffness import Stiffness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class DensityProblem(Problem):
         matching: the stage before the likelihood.
         likelihood: how the likelihood is made large.
         evaluation: how densities are computed for metrics and pictures.
+        stiffness: solvers that are compared on the same weights as training goes on.
         image: height and width, where samples are images, row by row.
 
     Raises:
@@ -59,6 +61,7 @@ class DensityProblem(Problem):
     matching: FlowMatching = FlowMatching()
     likelihood: Likelihood = Likelihood()
     evaluation: Evaluation = Evaluation()
+    stiffness: Stiffness = Stiffness()
     image: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
