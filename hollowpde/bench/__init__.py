@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hollowpde.bench import cnf, operators, pde, sde, snapshots, tables
+from hollowpde.bench import cnf, operators, pde, sde, snapshots, tables, vae
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,13 @@ BENCHES = {
         budget=cnf.Budget(),
         quick=cnf.QUICK,
         run=cnf.run,
+    ),
+    "vae": Bench(
+        title="Autoencoders of binary images: flows as posteriors, on your files.",
+        parts=vae.PARTS,
+        budget=vae.Budget(),
+        quick=vae.QUICK,
+        run=vae.run,
     ),
 }
 

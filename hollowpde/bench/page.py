@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import cycle
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import plotly.graph_objects as go
@@ -23,12 +24,24 @@ _COLOURS = tuple(theme.COLOURS.values())
 
 
 def write_page(
-    path: Path, title: str, results: Sequence[Result], machine: Mapping[str, str]
+    path: Path,
+    title: str,
+    results: Sequence[Result],
+    machine: Mapping[str, str],
+    pictures: Mapping[str, go.Figure] = MappingProxyType({}),
 ) -> None:
-    """Write the page, whole or not at all; it needs no network."""
+    """Write the page, whole or not at all; it needs no network.
+
+    Arguments:
+        path: the file to write or replace.
+        title: its heading.
+        results: the tables.
+        machine: what they depend on besides, by name.
+        pictures: more of them, by title, after the tables.
+    """
     style = resources.files("hollowpde.report").joinpath("page.css").read_text(encoding="utf-8")
     facts = "<br>\n".join(f"{escape(name)}: {escape(value)}" for name, value in machine.items())
-    sections = "\n".join(map(_section, results))
+    sections = "\n".join([*map(_section, results), *_more(pictures)])
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -74,6 +87,15 @@ def _section(result: Result) -> str:
 {_numbers(result)}
 </section>
 </div>"""
+
+
+def _more(pictures: Mapping[str, go.Figure]) -> Iterator[str]:
+    """Pictures that belong to no table."""
+    for i, (name, picture) in enumerate(pictures.items()):
+        yield (
+            f'<div class="panels"><section class="panel wide"><h2>{escape(name)}</h2>\n'
+            f"{_html(picture, f'more-{i}')}</section></div>"
+        )
 
 
 def _pictures(result: Result) -> dict[str, go.Figure]:
@@ -176,7 +198,10 @@ def _layout(result: Result) -> dict[str, Any]:
     }
     y = plain | {"title": {"text": escape(result.table.quantity), "standoff": 8}}
     # Between powers of ten 2 and 5 alone are marked: enough to read, and without crowding.
-    y |= {"type": "log", "dtick": "D2"} if result.table.log else {"rangemode": "tozero"}
+    if result.table.log:
+        y |= {"type": "log", "dtick": "D2"}
+    elif result.table.zero:
+        y |= {"rangemode": "tozero"}
     return theme.layout(420) | {"xaxis": plain, "yaxis": y}
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table as Shown
 
-from hollowpde.bench.timing import Ratio, Spread, interleaved
+from hollowpde.bench.timing import Fixed, Ratio, Spread, interleaved
 from hollowpde.files import write_whole
 
 Cell = Spread | float | int | str | None
@@ -62,6 +62,7 @@ class Heading:
         bars: whether it is drawn as bars, side by side, instead of lines over d.
         aside: columns that are not drawn, since they are something else.
         along: the key over which lines are drawn.
+        zero: whether an axis that is not logarithmic begins at 0.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Heading:
     bars: bool = False
     aside: Sequence[str] = ()
     along: str = "d"
+    zero: bool = True
 
     def label(self, row: Row) -> str:
         """What a row is about, such as `d = 8`."""
@@ -155,7 +157,7 @@ def number(cell: Cell) -> float | None:
 
 def text(cell: Cell) -> str:
     """What a cell shows; a dash is something that was not measured."""
-    if isinstance(cell, int | str):
+    if isinstance(cell, int | str | Fixed):
         return str(cell)
     value = number(cell)
     if value is None:

@@ -38,6 +38,20 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Fixed(Spread):
+    """A spread whose differences count: shown to two digits after the point, whatever its size.
+
+    >>> print(Fixed.over([101.234]), Fixed.over([101.0, 102.0, 104.0]))
+    101.23 102.00 [101.50, 103.00]
+    """
+
+    def __str__(self) -> str:
+        if self.repeats == 1:
+            return f"{self.median:.2f}"
+        return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
 class Ratio(Spread):
     """How many times the time of something else something takes, by the ratios of each repeat.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+import plotly.graph_objects as go
 import torch
 from rich.console import Console
 
@@ -123,8 +125,12 @@ def publish(
     facts: Mapping[str, str],
     console: Console,
     out: Path | None,
+    pictures: Mapping[str, go.Figure] = MappingProxyType({}),
 ) -> None:
-    """Print the tables and what failed, and write them if a folder is given."""
+    """Print the tables and what failed, and write them if a folder is given.
+
+    Pictures, by title, go on the page after the tables.
+    """
     for result in results:
         show(result, console)
     for failure in failed:
@@ -134,7 +140,7 @@ def publish(
     facts = {**facts, **({"failed": "; ".join(failed)} if failed else {})}
     write(out, name, title, results, facts)
     page = out / f"{name}.html"
-    write_page(page, title, results, facts)
+    write_page(page, title, results, facts, pictures)
     console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
