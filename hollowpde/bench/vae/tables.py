@@ -41,8 +41,8 @@ _NOTES = (
     "and judged by the exact trace and Dormand-Prince at tolerances of 1e-5.",
     "-ELBO: 4 draws for each of all test images. NLL: by importance sampling, with the draws and "
     "images of the table of data; too large on average, the more so the fewer the draws.",
-    "Evaluations: of the velocity, in a solve to tolerances. Seconds: on one thread, with what "
-    "else ran beside. ffjord would be faster with an ordinary network as its velocity.",
+    "Evaluations: of the velocity, in a solve to tolerances. Seconds: of processor time, on one "
+    "thread (on a GPU: as they pass). ffjord would be faster with an ordinary network as its velocity.",
 )
 
 

@@ -21,8 +21,8 @@ _DENSE = 64
 # Places along the way at which the velocity is looked at.
 _PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Evaluations in a step of Dormand and Prince.
-_OF_A_STEP = 6
-_REFERENCE = Dopri5(1e-9, 1e-9, max_steps=20_000)
+OF_A_STEP = 6
+_REFERENCE = Dopri5(1e-9, 1e-9, max_steps=200_000)
 
 
 @dataclass(frozen=True)
@@ -83,20 +83,25 @@ class Stiffness:
             radius = spectral_radius(flow, x)
             figures["spectral radius"] = radius
             if self.explicit is not None:
-                steps = figures[f"evaluations: {self.explicit}"] / _OF_A_STEP
+                steps = figures[f"evaluations: {self.explicit}"] / OF_A_STEP
                 figures["h rho"] = radius * abs(flow.end - flow.start) / steps
         return figures
 
 
 @torch.no_grad()
-def spectral_radius(flow: CNF, x: Tensor) -> float:
-    """The largest modulus of an eigenvalue of dv/dx along the way of samples x `(n, d)`."""
+def spectral_radius(flow: CNF, x: Tensor, forward: bool = False) -> float:
+    """The largest modulus of an eigenvalue of dv/dx along the way of samples x `(n, d)`.
+
+    Arguments:
+        flow: in double precision.
+        x: samples at the end of the flow, or at its start if `forward`.
+    """
     solved, system = flow.using(solver=_REFERENCE), System(flow.velocity)
-    start = solved.pull_back(flow.end, x).x
+    start = x if forward else solved.pull_back(flow.end, x).x
     largest = 0.0
     for share in _PLACES:
         t = flow.start + share * (flow.end - flow.start)
-        here = solved.push_forward(t, start)
+        here = solved.push_forward(t, start) if share else start
         values = torch.linalg.eigvals(system.jacobian(as_time(t, here), here))
         largest = max(largest, float(values.abs().max()))
     return largest
