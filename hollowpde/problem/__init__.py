@@ -8,6 +8,7 @@ from hollowpde.problem.density import (
     Likelihood,
     Stiffness,
 )
+from hollowpde.problem.ode import Matching, ODEProblem, Shooting
 from hollowpde.problem.pde import (
     AlongPaths,
     Ball,
@@ -70,8 +71,10 @@ __all__ = [
     "JointFit",
     "Known",
     "Likelihood",
+    "Matching",
     "Metrics",
     "Neumann",
+    "ODEProblem",
     "ObservationNoise",
     "Observed",
     "PDEProblem",
@@ -83,6 +86,7 @@ __all__ = [
     "SDEProblem",
     "ScoreMatching",
     "ScoreProblem",
+    "Shooting",
     "Side",
     "Sobol",
     "Solve",

@@ -1,5 +1,6 @@
 """Implicit solvers for stiff systems, and root finding, by exact and cheap diagonals."""
 
+from hollowpde.solvers.by_scipy import SciPy
 from hollowpde.solvers.esdirk import ESDIRK43
 from hollowpde.solvers.events import Event
 from hollowpde.solvers.explicit import Auto, RungeKutta
@@ -8,6 +9,7 @@ from hollowpde.solvers.ivp import solve_ivp
 from hollowpde.solvers.linear_multistep import AdamsMoulton, JacobiNewtonBDF
 from hollowpde.solvers.root import RootSolution, find_root, fixed_point
 from hollowpde.solvers.solution import Solution, Stats
+from hollowpde.solvers.trace import Trace
 
 __all__ = [
     "ESDIRK43",
@@ -21,8 +23,10 @@ __all__ = [
     "NewtonKrylov",
     "RootSolution",
     "RungeKutta",
+    "SciPy",
     "Solution",
     "Stats",
+    "Trace",
     "find_root",
     "fixed_point",
     "solve_ivp",

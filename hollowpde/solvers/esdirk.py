@@ -87,6 +87,7 @@ class ESDIRKStepper(Stepper):
         self.method, self.system, self.direction, self.tol = method, system, direction, tol
         n = len(y)
         self.t, self._y = np.full(n, t), y
+        self.order = np.full(n, _ORDER)
         # All of five stages add to the error of a step.
         self.inner = working(method.inner, system, self.t, y, tol.rtol, 0.2)
         self.reason = self.inner.reason
@@ -105,6 +106,7 @@ class ESDIRKStepper(Stepper):
 
     def keep(self, rows: Counts) -> None:
         on = index(rows, self._y)
+        self.order = self.order[rows]
         self.t, self.h, self._y, self.f = self.t[rows], self.h[rows], self._y[on], self.f[on]
         self.inner.keep(rows)
 

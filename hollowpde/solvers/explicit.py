@@ -22,6 +22,8 @@ from hollowpde.solvers.system import System
 _STIFF = 2.0
 # So many looks in a row must agree, one every few accepted steps.
 _LOOKS, _EVERY = 3, 5
+# Of a step: the first of its seven stages is the last of the step before.
+_EVALUATIONS = 6
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,12 @@ class _Watch:
 
     def callback_accept_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
         self.steps += 1
+        if self.system.recorder is not None:
+            n, ones = len(y), np.ones(len(y), np.int64)
+            self.system.recorder.add(
+                np.arange(n), np.full(n, float(t)), y, np.full(n, float(dt)), 5 * ones, ones > 0,
+                _EVALUATIONS * ones, None,
+            )  # fmt: skip
         if not self.looks or self.steps % _EVERY:
             return
         with torch.no_grad():

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from hollowpde.solvers.events import Event
 from hollowpde.solvers.inner.base import Counts, Flags, Numbers
-from hollowpde.solvers.stepper import Stepper, Tolerances
+from hollowpde.solvers.stepper import Attempt, Stepper, Tolerances
 from hollowpde.solvers.system import System
+from hollowpde.solvers.trace import Recorder
 
 
 @dataclass
@@ -137,7 +138,11 @@ class _Run:
         if not len(self.samples):
             return
         before = stepper.t
+        recorder = self.system.recorder
+        start = None if recorder is None else (before, stepper.y, stepper.h, stepper.order)
         attempt = stepper.attempt(self.end)
+        if recorder is not None and start is not None:
+            self._record(recorder, *start, attempt)
         self.attempts += 1
         self.out.evaluations[self.samples] += attempt.iterations
         self.out.steps[self.samples] += attempt.accepted
@@ -150,6 +155,15 @@ class _Run:
         if ended is not None:
             done |= ended < np.inf
         self._leave(done)
+
+    def _record(
+        self, recorder: Recorder, t: Numbers, y: Tensor, h: Numbers, order: Counts, made: Attempt
+    ) -> None:
+        size = np.minimum(h, np.abs(self.end - t))
+        move = np.where(made.accepted, self.stepper.t - t, self.direction * size)
+        recorder.add(
+            self.samples, t, y, move, order, made.accepted, made.iterations, self.stepper.rate
+        )
 
     def course(self) -> Course:
         T, n, d = self.shape

@@ -16,6 +16,7 @@ from hollowpde.solvers.linear_multistep import JacobiNewtonBDF
 from hollowpde.solvers.solution import Solution, Stats
 from hollowpde.solvers.stepper import Tolerances
 from hollowpde.solvers.system import RightHandSide, System, check_values
+from hollowpde.solvers.trace import Recorder
 
 # Below this relative tolerance single precision has nothing left.
 _SINGLE = 1e-5
@@ -34,6 +35,7 @@ def solve_ivp(
     events: Sequence[Event] = (),
     max_steps: int = 100_000,
     throw: bool = True,
+    record: bool = False,
 ) -> Solution:
     r"""Solve `dy/dt = f(t, y)` from t_0 to t_1 for a batch, stiff or not, each sample by itself.
 
@@ -59,6 +61,7 @@ def solve_ivp(
         events: what to look out for.
         max_steps: of each sample.
         throw: whether a sample that cannot go on is an error, or only said in `status`.
+        record: whether to keep every step, its order and its contraction in `trace`.
 
     Raises:
         InputError: shapes, times or tolerances that make no sense; an inner solver that needs a
@@ -79,6 +82,7 @@ def solve_ivp(
     _check(y0, rtol, atol)
     method = JacobiNewtonBDF() if method is None else method
     system = System(f, diagonal)
+    system.recorder = Recorder() if record else None
     times = _times(t_span, t_eval)
     t0, t1 = (_number(t) for t in t_span)
     check_values(f, y0.new_full((len(y0),), t0), y0)
@@ -114,7 +118,9 @@ def solve_ivp(
         for event in course.events
     )
     out = torch.tensor([_number(t) for t in given], dtype=torch.float64)
-    return Solution(out, values, stats, status, success, happened)
+    recorder = system.recorder
+    trace = None if recorder is None else recorder.trace(y0.shape[-1], y0.dtype)
+    return Solution(out, values, stats, status, success, happened, trace)
 
 
 def check_inner(inner: object, system: System) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hollowpde.solvers.trace import Trace
+
 
 @dataclass(frozen=True)
 class Stats:
@@ -49,6 +51,7 @@ class Solution:
         status: what happened, as a sentence.
         success: of each sample, `(B,)`.
         events: for each event, the times at which it happened, one tensor for each sample.
+        trace: every step, if asked for by `record=True`.
     """
 
     t: Tensor
@@ -57,3 +60,4 @@ class Solution:
     status: str
     success: Tensor
     events: tuple[tuple[Tensor, ...], ...] = ()
+    trace: Trace | None = None

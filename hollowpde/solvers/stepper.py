@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hollowpde.solvers.inner.base import Counts, Flags, Numbers, sizes
+from hollowpde.solvers.inner.base import Counts, Flags, Numbers, Worker, sizes
 from hollowpde.solvers.system import System
 
 
@@ -49,10 +49,14 @@ class Stepper(ABC):
 
     Attributes:
         t: time of each sample, `(n,)`; h: the size of its next step, positive.
+        order: of its next step, `(n,)`.
+        inner: what solves the equations of a step.
     """
 
     t: Numbers
     h: Numbers
+    order: Counts
+    inner: Worker
     # Why the equation of a step was not solved, as a sentence goes on.
     reason: str
 
@@ -64,6 +68,11 @@ class Stepper(ABC):
     @abstractmethod
     def y(self) -> Tensor:
         """Values at `t`, `(n, d)`."""
+
+    @property
+    def rate(self) -> Numbers | None:
+        """The contraction of the inner iteration, as measured of late, `(n,)`."""
+        return self.inner.contraction
 
     @abstractmethod
     def between(self, rows: Counts, t: Numbers) -> Tensor:

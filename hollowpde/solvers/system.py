@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hollowpde.errors import InputError
 from hollowpde.operators.dimwise import dimwise
 from hollowpde.operators.field import Field
+from hollowpde.solvers.trace import Recorder
 
 RightHandSide = Callable[[Tensor, Tensor], Tensor]
 
@@ -32,6 +33,8 @@ class System:
         self.theta: list[Tensor] = []
         # Evaluations, each of all samples that are then at work.
         self.counts: Counter[str] = Counter()
+        # Where every step is noted, if anybody asks for that.
+        self.recorder: Recorder | None = None
 
     @property
     def knows_diagonal(self) -> bool:

@@ -31,8 +31,9 @@ PDES = [
 # Their exact solutions are splines, which autograd does not see through.
 GRIDS = ["allen_cahn", "allen_cahn_100d", "fokker_planck_2d"]
 DENSITIES = ["digits", "mnist_pca", "stiff_cnf", "toy_densities"]
+ODES = ["learn_stiff", "stiff_classics", "stiff_relaxation"]
 TOYS = ["moons", "pinwheel", "eight_gaussians", "checkerboard", "two_spirals", "rings"]
-NAMES = sorted({file.stem for file in PROBLEMS.glob("*.py")} - {*PDES, *DENSITIES})
+NAMES = sorted({file.stem for file in PROBLEMS.glob("*.py")} - {*PDES, *DENSITIES, *ODES})
 READ = ["snapshots_csv", "vix"]
 SIMULATED = [name for name in NAMES if name not in (*READ, "score_50d")]
 # Files that declare a second problem.

@@ -42,7 +42,8 @@ _NOTES = (
     "-ELBO: 4 draws for each of all test images. NLL: by importance sampling, with the draws and "
     "images of the table of data; too large on average, the more so the fewer the draws.",
     "Evaluations: of the velocity, in a solve to tolerances. Seconds: of processor time, on one "
-    "thread (on a GPU: as they pass). ffjord would be faster with an ordinary network as its velocity.",
+    "thread (on a GPU: as they pass). ffjord would be faster with an ordinary network as its "
+    "velocity.",
 )
 
 

@@ -51,6 +51,11 @@ class Worker(ABC):
     # Why a sample was not solved, as a sentence goes on.
     reason = "the iteration does not converge"
 
+    @property
+    def contraction(self) -> Numbers | None:
+        """By what an iteration makes an error smaller, as measured of late, `(n,)`."""
+        return None
+
     @abstractmethod
     def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
         """Solve from a guess.

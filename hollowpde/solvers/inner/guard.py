@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from hollowpde.solvers.equation import Equation
-from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index
+from hollowpde.solvers.inner.base import Counts, Numbers, Outcome, Worker, index
 from hollowpde.solvers.inner.dense_newton import DenseNewton
 from hollowpde.solvers.inner.jacobi_newton import Iteration
 from hollowpde.solvers.inner.newton_krylov import NewtonKrylov
@@ -56,6 +56,10 @@ class Guard(Worker):
         self.left = np.full(samples, np.iinfo(np.int64).max if conserving else 0)
         counts["handed over"] += samples * conserving
         self.failures = np.zeros(samples, np.int64)
+
+    @property
+    def contraction(self) -> Numbers:
+        return self.first.contraction
 
     def keep(self, rows: Counts) -> None:
         self.first.keep(rows)

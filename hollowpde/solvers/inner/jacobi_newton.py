@@ -96,6 +96,10 @@ class Iteration(Worker):
         # The contraction measured of late, nan before there is any.
         self.rate = np.full(samples, np.nan)
 
+    @property
+    def contraction(self) -> Numbers:
+        return self.rate
+
     def keep(self, rows: Counts) -> None:
         self.rate = self.rate[rows]
 
