@@ -127,8 +127,7 @@ class MultistepStepper(Stepper):
         # Steps that were made with the present order and step size.
         self.equal = np.zeros(n, np.int64)
         self._predict, self._advance = (
-            torch.from_numpy(table).to(y).split(1)
-            for table in (self.tables.predict, self.tables.advance)
+            torch.from_numpy(table).to(y) for table in (self.tables.predict, self.tables.advance)
         )
         self.inner = working(method.inner, system, self.t, y, tol.rtol, 1.0)
         self.reason = self.inner.reason
@@ -242,12 +241,12 @@ class MultistepStepper(Stepper):
             self.h = self.h * by
             self.S = self._constant(self.tables.rescaled(order, by)) @ self.S
 
-    def _of_order(self, table: tuple[Tensor, ...]) -> Tensor:
+    def _of_order(self, table: Tensor) -> Tensor:
         """The matrices of each sample's order, or one for all of them."""
-        first = self.order[0]
+        first = int(self.order[0])
         if (self.order == first).all():
-            return table[first]
-        return torch.cat([table[k] for k in self.order])
+            return table[first : first + 1]
+        return table[index(self.order, table)]
 
     def _constant(self, values: Numbers) -> Tensor:
         return torch.from_numpy(values).to(self.S)
