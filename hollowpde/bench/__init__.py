@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hollowpde.bench import cnf, operators, pde, sde, snapshots, tables, vae
+from hollowpde.bench import cnf, implicit, operators, pde, sde, snapshots, tables, vae
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ BENCHES = {
         budget=vae.Budget(),
         quick=vae.QUICK,
         run=vae.run,
+    ),
+    "implicit": Bench(
+        title="Stiff systems: implicit solvers by work, precision and safety, beside their peers.",
+        parts=implicit.PARTS,
+        budget=implicit.Budget(),
+        quick=implicit.QUICK,
+        run=implicit.run,
     ),
 }
 

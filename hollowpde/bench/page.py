@@ -101,6 +101,11 @@ def _more(pictures: Mapping[str, go.Figure]) -> Iterator[str]:
 def _pictures(result: Result) -> dict[str, go.Figure]:
     """One picture for each value of the keys other than the one along which lines are drawn."""
     keys, along = result.table.keys, result.table.along
+    if result.table.against:
+        return {
+            f"{result.table.quantity} against {other}": _diagram(result, other)
+            for other in result.table.against
+        }
     if along not in keys:
         return {"": _bars(result, result.rows, [result.table.label(row) for row in result.rows])}
     parts: dict[str, list[Row]] = {}
@@ -140,6 +145,34 @@ def _lines(result: Result, rows: Sequence[Row]) -> go.Figure:
         "type": "log",
         "tickvals": places,
         "ticktext": [str(d) for d in places],
+    }
+    return go.Figure(traces, layout)
+
+
+def _diagram(result: Result, other: str) -> go.Figure:
+    """The quantity over another one, both logarithmic; a line for each value of a key."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in result.rows:
+        x, y = number(row.get(other)), number(row.get(result.table.quantity))
+        if x is not None and y is not None:
+            lines.setdefault(str(row[result.table.lines]), []).append((x, y))
+    traces = []
+    for k, (name, points) in enumerate(lines.items()):
+        turn = k // len(_COLOURS)
+        look = {
+            "line": {"color": _COLOURS[k % len(_COLOURS)], "dash": theme.DASHES[turn % 4]},
+            "marker": {"symbol": theme.SYMBOLS[turn % 4], "size": 7},
+        }
+        x_of, y_of = ([point[axis] for point in points] for axis in (0, 1))
+        traces.append(go.Scatter(name=escape(name), x=x_of, y=y_of, mode="lines+markers", **look))
+    # As many lines as this need room of their own, and their names some below.
+    plain = _layout(result)
+    logarithmic = {"type": "log", "exponentformat": "power"}
+    layout = plain | {
+        "height": 480 + 22 * len(traces),
+        "xaxis": plain["xaxis"] | {"title": {"text": escape(other)}} | logarithmic,
+        "yaxis": plain["yaxis"] | {"dtick": 1} | logarithmic,
+        "legend": {"orientation": "v", "x": 0, "y": -0.2, "yanchor": "top"},
     }
     return go.Figure(traces, layout)
 

@@ -63,6 +63,9 @@ class Heading:
         aside: columns that are not drawn, since they are something else.
         along: the key over which lines are drawn.
         zero: whether an axis that is not logarithmic begins at 0.
+        against: columns, over each of which the quantity is drawn in a picture of its own,
+            instead of over a key.
+        lines: the key whose values these lines are.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Heading:
     aside: Sequence[str] = ()
     along: str = "d"
     zero: bool = True
+    against: Sequence[str] = ()
+    lines: str = ""
 
     def label(self, row: Row) -> str:
         """What a row is about, such as `d = 8`."""

@@ -32,7 +32,7 @@ def bench(
     steps: Annotated[int | None, typer.Option(help="Of each fit.", min=10)] = None,
     repeats: Annotated[
         int | None,
-        typer.Option(help="operators, pde, cnf: so many of each comparison.", min=1),
+        typer.Option(help="operators, pde, cnf, implicit: so many of each comparison.", min=1),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="operators, pde: of one operation [1].", min=1)
@@ -50,7 +50,8 @@ def bench(
     seconds: Annotated[
         float | None,
         typer.Option(
-            help="cnf: of the training of each fit [40]; operators: for each comparison [10].",
+            help="cnf: of the training of each fit [40]; operators: for each comparison [10]; "
+            "implicit: of one solve at most [3].",
             min=0.1,
         ),
     ] = None,
