@@ -351,3 +351,15 @@ def test_settings_are_checked():
         hp.JacobiNewton(iterations=0)
     with pytest.raises(hp.InputError, match="hand_over must lie in"):
         hp.JacobiNewton(hand_over=1.0)
+
+
+@pytest.mark.parametrize("method", [hp.JacobiNewtonBDF, hp.AdamsMoulton])
+def test_iterations_that_end_in_rounding_are_taken(method):
+    """A small step of a tight solve measures a contraction of nothing, perhaps above one."""
+    decay = torch.tensor([1.0, 2.0, 3.0], dtype=DOUBLE)
+    y0 = torch.ones(3, 3, dtype=DOUBLE)
+    out = hp.solve_ivp(
+        lambda t, y: -decay * y, (0.0, 1.0), y0, rtol=1e-8, atol=1e-11,
+        method=method(inner=hp.FunctionalIteration()),
+    )  # fmt: skip
+    torch.testing.assert_close(out.y[-1], y0 * torch.exp(-decay), rtol=1e-6, atol=1e-9)

@@ -172,10 +172,12 @@ class Iteration(Worker):
         """Whether the error after one more plain step is within the tolerance."""
         rho = np.fmax(rate, known)
         tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
+        # Near rounding a step measures no contraction, and what it measures may be above one.
+        most = np.minimum(rho, 1.0 - 1e-6)
+        factor = most
         if iteration == 1:
             # Nothing has been measured yet of this equation.
-            tolerance, factor = _AT_ONCE * tolerance, np.fmax(rho, 1.0 - rho)
-        else:
-            factor = rho
+            tolerance = np.where(rho < 1.0, _AT_ONCE * tolerance, 0.0)
+            factor = np.fmax(most, 1.0 - most)
         # The error is at most rho / (1 - rho) of the update.
-        return np.asarray((size * factor <= tolerance * (1.0 - rho)) | (size == 0.0))
+        return np.asarray((size * factor <= tolerance * (1.0 - most)) | (size == 0.0))
