@@ -220,8 +220,10 @@ def test_times_at_the_same_error():
         *(point(BDF, r, 10 * r, 1e-3 / r, 10.0) for r in (1e-3, 1e-4, 1e-5)),
     ]
     # To an error of 1e-4 SciPy needs 1e-5.
-    assert scaling.at_equal_error(points, [BDF]) == pytest.approx(100.0)
-    assert scaling.at_equal_error(points[2:], [BDF]) is None
+    assert scaling.at_equal_error(points, BDF) == pytest.approx(100.0)
+    assert scaling.at_equal_error(points[2:], BDF) is None
+    assert scaling.at_equal_error(points, BDF, error=1e-2) == pytest.approx(1.0)
+    assert scaling.at_equal_error(points[:3], BDF) == pytest.approx(1.0)
 
 
 def test_what_was_measured_is_not_measured_again():

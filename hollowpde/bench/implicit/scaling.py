@@ -23,12 +23,22 @@ from hollowpde.solvers import JacobiNewtonBDF, solve_ivp
 
 # Of a batch, SciPy solves so many one by one, which stand for all.
 _LOOPED = 8
-BATCHED = (
-    SciPy(f"{BDF}, looped", "BDF", first=_LOOPED),
-    SciPy(f"{BDF}, stacked", "BDF", stacked=True),
-    SciPy(f"{BDF}, stacked, sparse", "BDF", stacked=True, sparse=True),
+PLAIN, LOOPED, STACKED, SPARSE = (
+    f"{BDF}, {how}" for how in ("column by column", "looped", "stacked", "stacked, sparse")
 )
-_NAMED: dict[str, Solver] = {s.name: s for s in (*OURS, *SCIPY, *TORCHDIFFEQ, *BATCHED)}
+BATCHED = (
+    SciPy(LOOPED, "BDF", first=_LOOPED),
+    SciPy(STACKED, "BDF", stacked=True),
+    SciPy(SPARSE, "BDF", stacked=True, sparse=True),
+)
+_PLAIN = SciPy(PLAIN, "BDF", vectorized=False)
+# What each is asked for: the least time of the peer, by ours.
+_ASKED: dict[str, dict[str, float]] = {
+    "d=100": {PLAIN: 1 / 1.5, BDF: 1 / 1.5},
+    "d=1000": {PLAIN: 5.0, BDF: 5.0, DENSE: 20.0},
+    "B=": {LOOPED: 5.0, STACKED: 5.0, SPARSE: 5.0},
+}
+_NAMED: dict[str, Solver] = {s.name: s for s in (*OURS, *SCIPY, *TORCHDIFFEQ, *BATCHED, _PLAIN)}
 _CELLS, _ALONE = 64, 16
 # Where a single tolerance is of interest.
 _AT = 1e-4
@@ -40,10 +50,12 @@ class Measured:
 
     Arguments:
         points: by network.
+        few: by network, our error with rtol 1e-4 of those samples that SciPy loops over.
         cells: rows of evaluations.
     """
 
     points: dict[str, list[Point]] = field(default_factory=dict)
+    few: dict[str, float] = field(default_factory=dict)
     cells: list[Row] = field(default_factory=list)
 
 
@@ -60,6 +72,10 @@ def measure(lab: Lab) -> Measured:
         alone = [(_NAMED[name], _AT) for name in once]
         found += lab.compare(case, alone, patience=budget.patience, repeats=1)
         out.points[case.name] = found
+        own = _own(found)
+        if own is not None and own.solve.values is not None:
+            some = own.solve.values[:, :_LOOPED]
+            out.few[case.name] = case.error(some, lab.reference(case))
         lab.say(f"{case.name}: {len(found)} solves")
     out.cells = [_cells(lab, min(_CELLS, budget.samples))]
     return out
@@ -73,10 +89,11 @@ def _networks(budget: Budget) -> Iterator[tuple[Case, Sequence[str], Sequence[st
             continue
         # An explicit solve in 1000 dimensions takes minutes, and dense Newton nearly one.
         once = [DENSE] if dim == 1000 else [DOPRI5]
-        names = [DEFAULT, BDF, LSODA] if dim == 1000 else [DEFAULT, DENSE, BDF, LSODA]
+        names = [DEFAULT, BDF, PLAIN] if dim == 1000 else [DEFAULT, DENSE, BDF, PLAIN, LSODA]
         yield relaxation(dim, end=end), names, once
     batch = relaxation(10, budget.samples, end)
-    yield batch, [DEFAULT, DENSE, *(s.name for s in BATCHED)], [DOPRI5]
+    # One dense system of all takes a minute.
+    yield batch, [DEFAULT, DENSE, LOOPED, SPARSE], [STACKED, DOPRI5]
 
 
 def _cells(lab: Lab, samples: int) -> Row:
@@ -142,22 +159,16 @@ def _row(name: str, point: Point, points: Sequence[Point]) -> Row:
 def figures(measured: Measured) -> Iterator[Figure]:
     """What was asked of the solvers, and what came of it."""
     for name, points in measured.points.items():
-        label = name.removeprefix("relaxation, ")
-        short = label.replace(" ", "")
-        scipy = [p.solver for p in points if p.solver.startswith(BDF)]
-        faster = at_equal_error(points, list(dict.fromkeys(scipy)))
         if ", to " in name:
             # A part of the time says nothing about the whole.
             continue
-        asked = {"d=1000": 5.0, "d=100": 1 / 1.5}.get(short, 5.0 if "B=" in short else None)
-        if faster is not None and short != "d=10":
-            yield Figure(f"{label}: time of {BDF} / ours, the same error", faster, asked)
-        dense = at_equal_error(points, [DENSE])
-        if dense is not None:
-            yield Figure(
-                f"{label}: time of dense Newton / ours, the same error",
-                dense, 20.0 if short == "d=1000" else None,
-            )  # fmt: skip
+        label = name.removeprefix("relaxation, ")
+        short = "B=" if "B = " in label else label.replace(" ", "")
+        for peer, asked in _ASKED.get(short, {}).items():
+            few = measured.few.get(name) if peer == LOOPED else None
+            ratio = at_equal_error(points, peer, few)
+            if ratio is not None:
+                yield Figure(f"{label}: time of {peer} / ours, the same error", ratio, asked)
         explicit = _evaluations(points, DOPRI5)
         own = _evaluations(points, DEFAULT)
         if explicit is not None and own is not None:
@@ -167,19 +178,21 @@ def figures(measured: Measured) -> Iterator[Figure]:
         yield Figure("cells: evaluations together / alone, the worst", most, 1.5, least=False)
 
 
-def at_equal_error(points: Sequence[Point], peers: Sequence[str]) -> float | None:
-    """The time of the best of some peers by ours, at our error with rtol 1e-4."""
-    own = next((p for p in points if p.solver == DEFAULT and p.level == _AT), None)
+def at_equal_error(points: Sequence[Point], peer: str, error: float | None = None) -> float | None:
+    """The time of a peer by ours, at our error with rtol 1e-4, or that of some samples."""
+    own = _own(points)
     if own is None or own.error is None:
         return None
-    times = []
-    for peer in peers:
-        line = [(p.error, p.time) for p in points if p.solver == peer and p.error is not None]
-        # Of a single solve at the same tolerance the error may be a little larger.
-        single = line[0][1] if len(line) == 1 else None
-        times.append(single if single is not None else cost_at(line, own.error))
-    known = [time for time in times if time is not None]
-    return min(known) / own.time if known else None
+    line = [(p.error, p.time) for p in points if p.solver == peer and p.error is not None]
+    if len(line) == 1:
+        # Of a single solve, at the same tolerance.
+        return line[0][1] / own.time
+    cost = cost_at(line, own.error if error is None else error)
+    return None if cost is None else cost / own.time
+
+
+def _own(points: Sequence[Point]) -> Point | None:
+    return next((p for p in points if p.solver == DEFAULT and p.level == _AT), None)
 
 
 def _evaluations(points: Sequence[Point], solver: str) -> float | None:
@@ -197,7 +210,8 @@ NETWORKS = Heading(
         "the ratios within interleaved repeats. Of a batch, SciPy solves the first "
         f"{_LOOPED} one by one, which stand for all, or all as one system, its Jacobian dense "
         "or, told of the blocks, sparse. SciPy's Jacobians are differences with all columns in "
-        "one call of f. Errors and evaluations as above; some solvers at 1e-4 alone, once.",
+        "one call of f, unless it says column by column. Errors and evaluations as above; some "
+        "solvers at 1e-4 alone, once.",
     ),
     keys=("network", "rtol", "solver"),
     quantity="time / ours",

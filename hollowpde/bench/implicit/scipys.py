@@ -42,12 +42,13 @@ def in_numpy(f: RightHandSide, dim: int) -> Callable[[float, Array], Array]:
 class SciPy:
     """`scipy.integrate.solve_ivp`, of a batch sample by sample or as one system.
 
-    Jacobians are differences, all columns by one call of f.
+    Jacobians are differences.
 
     Arguments:
         method: SciPy's name of it.
         stacked: whether a batch is one system.
         sparse: whether SciPy is told that the samples of it do not depend on each other.
+        vectorized: whether all columns of a Jacobian are one call of f, instead of one each.
         first: of a batch that is looped over, only so many, whose time stands for all.
     """
 
@@ -55,6 +56,7 @@ class SciPy:
     method: str
     stacked: bool = False
     sparse: bool = False
+    vectorized: bool = True
     first: int | None = None
     ours: bool = False
     torch_field: bool = True
@@ -91,7 +93,8 @@ class SciPy:
         # Its stubs know no function of columns that may be vectors.
         found = cast(Any, solve_ivp)(
             f, case.span, y0.reshape(-1).numpy(), method=self.method, t_eval=case.times,
-            rtol=rtol, atol=case.floor * rtol, vectorized=True, **options,
+            rtol=rtol, atol=case.floor * rtol, vectorized=self.vectorized,
+            **options,
         )  # fmt: skip
         if not found.success:
             raise RuntimeError(found.message)
