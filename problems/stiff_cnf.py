@@ -25,7 +25,7 @@ def ring(n: int, generator: torch.Generator) -> torch.Tensor:
     return radius[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-TOLERANCES = {"rtol": 1e-5, "atol": 1e-5}
+RTOL = ATOL = 1e-5
 ADAMS = hp.AdamsMoulton(inner=hp.FunctionalIteration())
 
 hp.register(
@@ -44,10 +44,10 @@ hp.register(
         ),
         stiffness=hp.Stiffness(
             {
-                "RK45": hp.Dopri5(**TOLERANCES),
-                "Adams, functional": hp.SolveIVP(ADAMS, **TOLERANCES),
-                "Adams, Jacobi-Newton": hp.SolveIVP(hp.AdamsMoulton(), **TOLERANCES),
-                "BDF, Jacobi-Newton": hp.SolveIVP(hp.JacobiNewtonBDF(), **TOLERANCES),
+                "RK45": hp.Dopri5(RTOL, ATOL),
+                "Adams, functional": hp.SolveIVP(ADAMS, RTOL, ATOL),
+                "Adams, Jacobi-Newton": hp.SolveIVP(hp.AdamsMoulton(), RTOL, ATOL),
+                "BDF, Jacobi-Newton": hp.SolveIVP(hp.JacobiNewtonBDF(), RTOL, ATOL),
             },
             explicit="RK45",
         ),

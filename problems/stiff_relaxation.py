@@ -46,7 +46,7 @@ class Relaxation:
         return -self.k.to(y).expand_as(y)
 
 
-def relaxation(dim: int, **settings: object) -> None:
+def relaxation(dim: int) -> None:
     system = Relaxation.drawn(dim)
     hp.register(
         hp.ODEProblem(
@@ -57,7 +57,6 @@ def relaxation(dim: int, **settings: object) -> None:
             t_span=(0.0, 2.0),
             rtol=1e-6,
             atol=1e-9,
-            **settings,
         )
     )
 
