@@ -14,6 +14,7 @@ import torch
 import hollowpde as hp
 from hollowpde.data.samples import load
 from hollowpde.problem import Compute
+from hollowpde.problem.density import stiffness
 from hollowpde.problem.density.fit import Drawn
 from hollowpde.problem.density.stiffness import spectral_radius
 from hollowpde.testing import redrawn
@@ -342,6 +343,14 @@ def test_solvers_are_compared_on_the_same_weights_as_training_goes_on(tmp_path):
     np.testing.assert_allclose(history["held out h rho"], history["held out spectral radius"] * h)
     page = (run.path / "report.html").read_text()
     assert "evaluations against time" in page and "error of log p against time" in page
+
+
+def test_a_reference_that_cannot_be_solved_does_not_end_a_fit(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(stiffness, "_REFERENCE", hp.Dopri5(1e-9, 1e-9, max_steps=1))
+    given = problem(stiffness=hp.Stiffness({"explicit": hp.Dopri5()}, samples=4))
+    run = hp.fit(given, out=tmp_path / "run", seed=0)
+    assert "solvers are not compared: sample" in (run.path / "log.txt").read_text() + caplog.text
+    assert "evaluations: explicit" not in (run.path / "history.csv").read_text()
 
 
 def test_the_spectral_radius_is_that_of_the_velocity():

@@ -73,7 +73,8 @@ def measure(lab: Lab) -> Watched:
             run = fit(problem, Path(folder) / "run", seed=seed)
             out.training.append(pd.read_csv(Path(folder) / "run" / "history.csv"))
         learned = run.density
-        assert isinstance(learned, PhysicalFlow)
+        if not isinstance(learned, PhysicalFlow):
+            raise InputError(f"stiff_cnf must learn a flow, but learns {learned!r}.")
         flow = deepcopy(learned.density).double()
         start = torch.randn(
             problem.stiffness.samples, flow.dim,

@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint, odeint_adjoint
 
-from hollowpde.densities.cnf.solver import Dynamics, State, Watched, check_finite, per_sample
-from hollowpde.errors import InputError, UnsupportedError
+from hollowpde.densities.cnf.solver import (
+    Dynamics,
+    State,
+    Watched,
+    check_finite,
+    check_limits,
+    per_sample,
+)
+from hollowpde.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,7 @@ class Dopri5:
     max_steps: int = 1000
 
     def __post_init__(self) -> None:
-        if not (self.rtol > 0 and self.atol > 0):
-            raise InputError(
-                f"rtol and atol must be positive, but are {self.rtol} and {self.atol}."
-            )
-        if self.max_steps < 1:
-            raise InputError(f"max_steps must be at least 1, but is {self.max_steps}.")
+        check_limits(self.rtol, self.atol, self.max_steps)
 
     def integrate(self, dynamics: Dynamics, state: State, span: tuple[float, float]) -> State:
         watched = Watched(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hollowpde.densities.cnf.flow import Along, ScoreAlong
-from hollowpde.densities.cnf.solver import Dynamics, State
+from hollowpde.densities.cnf.solver import Dynamics, State, check_limits
 from hollowpde.errors import InputError, SolverError, UnsupportedError
 from hollowpde.operators.field import Field
 from hollowpde.solvers import JacobiNewtonBDF, solve_ivp
@@ -51,12 +51,7 @@ class SolveIVP:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        if not (self.rtol > 0 and self.atol > 0):
-            raise InputError(
-                f"rtol and atol must be positive, but are {self.rtol} and {self.atol}."
-            )
-        if self.max_steps < 1:
-            raise InputError(f"max_steps must be at least 1, but is {self.max_steps}.")
+        check_limits(self.rtol, self.atol, self.max_steps)
 
     def integrate(self, dynamics: Dynamics, state: State, span: tuple[float, float]) -> State:
         if not isinstance(dynamics, Along) or isinstance(dynamics, ScoreAlong):

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from hollowpde.errors import SolverError
+from hollowpde.errors import InputError, SolverError
 
 # x `(..., d)`, then scalars of each sample `(...)`: the log-density and what is integrated beside.
 State: TypeAlias = tuple[Tensor, ...]
@@ -105,6 +105,18 @@ class Watched:
         return SolverError(
             f"{which}, at t = {t:.4g} and x = ({values}{more}), {what}: {self.advice}."
         )
+
+
+def check_limits(rtol: float, atol: float, max_steps: int) -> None:
+    """Refuse tolerances and a number of steps with which nothing can be solved.
+
+    Raises:
+        InputError: tolerances that are not positive, or max_steps below 1.
+    """
+    if not (rtol > 0 and atol > 0):
+        raise InputError(f"rtol and atol must be positive, but are {rtol} and {atol}.")
+    if max_steps < 1:
+        raise InputError(f"max_steps must be at least 1, but is {max_steps}.")
 
 
 def check_finite(watched: Watched, state: State, end: State, s: float) -> None:

@@ -228,8 +228,16 @@ class DensityProblemFit(Fit):
             self._nll = math.inf
         else:
             self._nll, self._nfe = -float(solved.log_prob.mean()), solved.nfe
-            self._stiffness = self.problem.stiffness.measure(self.model.flow, self.validation)
+            self._stiffness = self._compared()
         return self._nll
+
+    def _compared(self) -> Mapping[str, float]:
+        """Solvers on the present weights; a flow that cannot be solved does not end the fit."""
+        try:
+            return self.problem.stiffness.measure(self.model.flow, self.validation)
+        except SolverError as error:
+            log.warning("solvers are not compared: %s", error)
+            return {}
 
     def _generator(self, seed: int) -> torch.Generator:
         return torch.Generator(self.compute.device).manual_seed(seed)
