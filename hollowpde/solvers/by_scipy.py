@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 
 from hollowpde.errors import InputError, nearest
-from hollowpde.solvers.events import Event
 from hollowpde.solvers.inner.base import Numbers
-from hollowpde.solvers.integrate import Course
-from hollowpde.solvers.stepper import Tolerances
-from hollowpde.solvers.system import System
+from hollowpde.solvers.integrate import Course, InitialValue
 
 # The names, and whether a code takes a Jacobian.
 _CODES = {
@@ -65,18 +62,9 @@ class SciPy:
         if self.code not in _CODES:
             raise InputError(f"unknown code {self.code!r} of SciPy: {nearest(self.code, _CODES)}")
 
-    def solve(
-        self,
-        system: System,
-        y0: Tensor,
-        times: Numbers,
-        start: float,
-        end: float,
-        tol: Tolerances,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> Course:
-        if events:
+    def solve(self, task: InitialValue) -> Course:
+        system, y0, times = task.system, task.y0, task.times
+        if task.events:
             raise InputError("events need a method of this library: take hp.JacobiNewtonBDF().")
         if torch.is_grad_enabled() and (y0.requires_grad or system.theta):
             raise InputError(
@@ -88,27 +76,17 @@ class SciPy:
         out.steps, out.evaluations = np.zeros(n, np.int64), np.zeros(n, np.int64)
         with torch.no_grad():
             for k in range(n):
-                run = _Sample(self, system, y0, k, tol, start, end, max_steps)
-                run.go(times, out)
+                _Sample(self, task, k).go(times, out)
         return out
 
 
 class _Sample:
     """One sample at work."""
 
-    def __init__(
-        self,
-        method: SciPy,
-        system: System,
-        y0: Tensor,
-        k: int,
-        tol: Tolerances,
-        start: float,
-        end: float,
-        max_steps: int,
-    ) -> None:
-        self.system, self.like, self.k, self.max_steps = system, y0, k, max_steps
-        self.end, self.direction = end, np.sign(end - start)
+    def __init__(self, method: SciPy, task: InitialValue, k: int) -> None:
+        self.system, self.like, self.k, self.max_steps = task.system, task.y0, k, task.max_steps
+        y0, tol, start, end = task.y0, task.tol, task.start, task.end
+        self.direction = np.sign(end - start)
         self.calls = 0
         atol = np.asarray(tol.atol, float) if method.atol is None else method.atol
         options: dict[str, Any] = {"rtol": method.rtol or tol.rtol, "atol": atol}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,12 +10,8 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from hollowpde.errors import InputError
-from hollowpde.solvers.events import Event
-from hollowpde.solvers.inner.base import Numbers
-from hollowpde.solvers.integrate import Course, Method
+from hollowpde.solvers.integrate import Course, InitialValue, Method
 from hollowpde.solvers.linear_multistep import JacobiNewtonBDF
-from hollowpde.solvers.stepper import Tolerances
-from hollowpde.solvers.system import System
 
 # h max|D| from which on an explicit step is held back by stability: dopri5 ends at 3.3.
 _STIFF = 2.0
@@ -39,21 +34,10 @@ class RungeKutta:
     RungeKutta()
     """
 
-    def solve(
-        self,
-        system: System,
-        y0: Tensor,
-        times: Numbers,
-        start: float,
-        end: float,
-        tol: Tolerances,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> Course:
-        if events:
+    def solve(self, task: InitialValue) -> Course:
+        if task.events:
             raise InputError("events need a method of this library: take hp.JacobiNewtonBDF().")
-        watch = _Watch(system, looks=False, max_steps=max_steps)
-        return _explicit(watch, y0, times, start, tol)
+        return _explicit(_Watch(task, looks=False), task)
 
 
 @dataclass(frozen=True)
@@ -73,31 +57,21 @@ class Auto:
 
     implicit: Method = JacobiNewtonBDF()
 
-    def solve(
-        self,
-        system: System,
-        y0: Tensor,
-        times: Numbers,
-        start: float,
-        end: float,
-        tol: Tolerances,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> Course:
-        if not system.knows_diagonal:
+    def solve(self, task: InitialValue) -> Course:
+        if not task.system.knows_diagonal:
             raise InputError(
                 "hp.Auto() sees stiffness by the diagonal of the Jacobian: give diagonal=..., or "
                 "choose method=hp.RungeKutta() or hp.JacobiNewtonBDF(inner=hp.DenseNewton())."
             )
-        if events:
-            return self._implicitly(system, y0, times, start, end, tol, events, max_steps)
-        watch = _Watch(system, looks=True, max_steps=max_steps)
+        if task.events:
+            return self._implicitly(task)
+        watch = _Watch(task, looks=True)
         try:
-            course = _explicit(watch, y0, times, start, tol)
+            course = _explicit(watch, task)
         except _Stiff as stiff:
             begun = len(watch.values)
             rest = self._implicitly(
-                system, stiff.y, times[begun:], stiff.t, end, tol, events, max_steps
+                replace(task, y0=stiff.y, start=stiff.t, times=task.times[begun:])
             )
             if begun:
                 rest.values = torch.cat([torch.stack(watch.values), rest.values])
@@ -111,18 +85,8 @@ class Auto:
         course.note = f"Auto: RungeKutta(), since h max|D| was {watch.level:.2g} at most"
         return course
 
-    def _implicitly(
-        self,
-        system: System,
-        y0: Tensor,
-        times: Numbers,
-        start: float,
-        end: float,
-        tol: Tolerances,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> Course:
-        course = self.implicit.solve(system, y0, times, start, end, tol, events, max_steps)
+    def _implicitly(self, task: InitialValue) -> Course:
+        course = self.implicit.solve(task)
         course.note = f"Auto: {self.implicit}"
         return course
 
@@ -142,8 +106,8 @@ class _Lost(Exception):
 class _Watch:
     """The right-hand side as torchdiffeq calls it, and what is seen on the way."""
 
-    def __init__(self, system: System, looks: bool, max_steps: int) -> None:
-        self.system, self.looks, self.max_steps = system, looks, max_steps
+    def __init__(self, task: InitialValue, looks: bool) -> None:
+        self.system, self.looks, self.max_steps = task.system, looks, task.max_steps
         self.values: list[Tensor] = []
         self.steps = self.attempts = self.rejected = self.calls = self.high = 0
         self.level = 0.0
@@ -192,14 +156,15 @@ class _Watch:
             raise _Stiff(float(t.detach()), y, level)
 
 
-def _explicit(watch: _Watch, y0: Tensor, times: Numbers, start: float, tol: Tolerances) -> Course:
+def _explicit(watch: _Watch, task: InitialValue) -> Course:
     """Values at the times, one stretch after another; the watch keeps them."""
+    y0, times, tol = task.y0, task.times, task.tol
 
     def norm(error: Tensor) -> Tensor:
         # Of the worst sample: that of the whole batch would hide it.
         return (error.square().mean(-1).sqrt()).max()
 
-    y, t, failures = y0, start, {}
+    y, t, failures = y0, task.start, {}
     try:
         for time in times:
             if time != t:

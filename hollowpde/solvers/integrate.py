@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,21 +41,36 @@ class Course:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class InitialValue:
+    """What is to be solved: from the start to the end, values kept at times on the way.
+
+    Arguments:
+        system: the equation.
+        y0: values at the start, `(n, d)`.
+        times: at which values are kept, in order.
+        start, end: of the way.
+        tol: how large the error of a step may be.
+        events: what to look out for.
+        max_steps: of each sample.
+    """
+
+    system: System
+    y0: Tensor
+    times: Numbers
+    start: float
+    end: float
+    tol: Tolerances
+    events: Sequence[Event]
+    max_steps: int
+
+
+@runtime_checkable
 class Method(Protocol):
     """The settings of a method."""
 
-    def solve(
-        self,
-        system: System,
-        y0: Tensor,
-        times: Numbers,
-        start: float,
-        end: float,
-        tol: Tolerances,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> Course:
-        """Solve from the start to the end, and keep the values at times on the way."""
+    def solve(self, task: InitialValue) -> Course:
+        """Solve, and say what became of each sample."""
         ...
 
 
@@ -68,52 +83,24 @@ class Stepping(ABC):
     ) -> Stepper:
         """A stepper from (t, y), y `(n, d)`, that is to go so far in a direction, 1 or -1."""
 
-    def solve(
-        self,
-        system: System,
-        y0: Tensor,
-        times: Numbers,
-        start: float,
-        end: float,
-        tol: Tolerances,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> Course:
-        span = end - start
-        stepper = self.stepper(system, start, y0, math.copysign(1.0, span), abs(span), tol)
-        return integrate(stepper, system, times, end, events, max_steps)
-
-
-def integrate(
-    stepper: Stepper,
-    system: System,
-    times: Numbers,
-    end: float,
-    events: Sequence[Event],
-    max_steps: int,
-) -> Course:
-    """Step until the end, and keep the values at times on the way, which are in order."""
-    run = _Run(stepper, system, times, end, events, max_steps)
-    while len(run.samples):
-        run.step()
-    return run.course()
+    def solve(self, task: InitialValue) -> Course:
+        span = task.end - task.start
+        stepper = self.stepper(
+            task.system, task.start, task.y0, math.copysign(1.0, span), abs(span), task.tol
+        )
+        run = _Run(stepper, task)
+        while len(run.samples):
+            run.step()
+        return run.course()
 
 
 class _Run:
     """One integration: which samples are at work, and what they have left behind."""
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        system: System,
-        times: Numbers,
-        end: float,
-        events: Sequence[Event],
-        max_steps: int,
-    ) -> None:
-        n = len(stepper.t)
-        self.stepper, self.system, self.events = stepper, system, events
-        self.max_steps, self.end = max_steps, end
+    def __init__(self, stepper: Stepper, task: InitialValue) -> None:
+        n, times, end, events = len(stepper.t), task.times, task.end, task.events
+        self.stepper, self.system, self.events = stepper, task.system, events
+        self.max_steps, self.end = task.max_steps, end
         self.direction = np.sign(end - stepper.t[0])
         self.samples = np.arange(n)
         # Of each sample, the next of the times that it has not reached.

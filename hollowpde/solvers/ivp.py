@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hollowpde.errors import InputError, SolverError
 from hollowpde.solvers.events import Event
 from hollowpde.solvers.gradients import leaves
-from hollowpde.solvers.integrate import Course, Method
+from hollowpde.solvers.integrate import Course, InitialValue, Method
 from hollowpde.solvers.linear_multistep import JacobiNewtonBDF
 from hollowpde.solvers.solution import Solution, Stats
 from hollowpde.solvers.stepper import Tolerances
@@ -91,7 +91,7 @@ def solve_ivp(
         system.theta = leaves(f, y0.new_full((len(y0),), t0), y0)
     start = _moved_start(system, t_span[0], t0, y0)
     tol = Tolerances(rtol, atol)
-    course = method.solve(system, start, times, t0, t1, tol, events, max_steps)
+    course = method.solve(InitialValue(system, start, times, t0, t1, tol, events, max_steps))
     status = _status(course, len(y0))
     if course.failures and throw:
         raise SolverError(status)

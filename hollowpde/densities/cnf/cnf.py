@@ -404,7 +404,7 @@ def _solver(given: Solver | Method | None) -> Solver:
     """A solver of flows, from a method of initial value problems where one is given."""
     if given is None:
         return Dopri5()
-    return SolveIVP(given) if callable(getattr(given, "solve", None)) else given  # type: ignore[return-value, arg-type]
+    return SolveIVP(given) if isinstance(given, Method) else given
 
 
 def _dim_of(velocity: object, dim: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -77,6 +77,12 @@ class Bundle:
         why = "" if bool(found.success.all()) else found.status
         return Predicted(y[which, self.place], found.stats.n_f, why)
 
+    @torch.no_grad()
+    def along(self, field: Field, solver: Solver, shares: Sequence[float], paths: int) -> Tensor:
+        """The first paths at shares of their lengths, `(T, P, d)`; nan where they do not get."""
+        some = slice(paths)
+        return solver.solve(field, self.t[some], self.x[some], self.length[some], shares)[0]
+
 
 class ODEFit(Fit):
     """An equation with its data, being learned; `split` holds them in the user's units."""
@@ -109,12 +115,30 @@ class ODEFit(Fit):
     @cached_property
     def true(self) -> Tensor | None:
         """The test paths by the true field from the same places, `(M, d)`."""
-        truth = self.problem.truth
-        if truth is None:
+        if self.problem.truth is None:
             return None
+        return self._seen.solved(KnownFunction(self.problem.truth), _EXACTLY).x
+
+    @cached_property
+    def _seen(self) -> Bundle:
+        """The test paths in the user's units."""
         test = self.split.test.double()
-        found = Bundle.of(Points(test.t, test.x, test.path)).solved(KnownFunction(truth), _EXACTLY)
-        return found.x
+        return Bundle.of(Points(test.t, test.x, test.path))
+
+    def curves(self, shares: Sequence[float], paths: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The first test paths at shares of their lengths, in the user's units.
+
+        Returns:
+            Times since the start `(T, P)`, values `(T, P, d)` by the fitted and the true field.
+        """
+        since = torch.tensor(shares, dtype=torch.float64)[:, None] * self._seen.length[:paths]
+        units = self.model.standardisation
+        fitted = self.test.along(self.model.field, self.evaluation, shares, paths)
+        fitted = units.shift + units.scale * fitted.double()
+        if self.problem.truth is None:
+            return since, fitted, None
+        exact = self._seen.along(KnownFunction(self.problem.truth), _EXACTLY, shares, paths)
+        return since, fitted, exact
 
     def fingerprint(self) -> str:
         parts = [part.fingerprint() for part in self.split]

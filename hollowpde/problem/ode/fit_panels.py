@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Components that are drawn, and paths of each.
 _SHOWN, _PATHS = 6, 3
+# Points of a curve.
+_CURVE = 100
 # Intervals of time over which errors are averaged.
 _BINS = 15
 # Times that span so much are drawn on a logarithmic axis.
@@ -27,10 +29,8 @@ _POINTS = 200
 
 def panels(fit: ODEFit) -> list[Panel]:
     """Held-out paths beside what is predicted of them, errors over time, and rates."""
-    data = fit.split.test
     log_t, since = _since(fit)
-    out: list[Panel] = [_paths(fit, j, since, log_t) for j in range(min(data.dim, _SHOWN))]
-    return [*out, _errors(fit, since, log_t), _rates(fit)]
+    return [*_paths(fit, since, log_t), _errors(fit, since, log_t), _rates(fit)]
 
 
 def _since(fit: ODEFit) -> tuple[bool, Array]:
@@ -44,25 +44,40 @@ def _since(fit: ODEFit) -> tuple[bool, Array]:
     return bool(len(later) and np.quantile(later, 0.95) > _LONG * np.quantile(later, 0.1)), since
 
 
-def _paths(fit: ODEFit, j: int, since: Array, log_t: bool) -> Chart:
-    data, predicted = fit.split.test, _np(fit.predicted.x[:, j])
-    path, seen = data.path.cpu().numpy(), _np(data.x[:, j])
-    marks: list[Mark] = []
-    for number in np.unique(path)[:_PATHS]:
-        own = (path == number) & ((since > 0) if log_t else np.isfinite(since))
-        t = since[own]
-        marks.append(Points("held out", Role.DATA, t, seen[own]))
-        if np.isfinite(predicted[own]).all():
-            marks.append(Line("predicted", Role.FIT, t, predicted[own]))
-        if fit.true is not None:
-            marks.append(Line("truth", Role.TRUTH, t, _np(fit.true[:, j])[own]))
-    name = data.names[j]
-    return Chart(
-        f"{name} on held-out paths",
-        "Solved from the first observation of each path alone, by the fitted field.",
-        Axes("t since the start", name, log_x=log_t),
-        marks,
-    )
+def _paths(fit: ODEFit, since: Array, log_t: bool) -> list[Chart]:
+    """Observations, and the curves of both fields between them."""
+    data = fit.split.test
+    path = data.path.cpu().numpy()
+    drawn = [path == number for number in np.unique(path)[:_PATHS]]
+    if log_t:
+        drawn = [own & (since > 0) for own in drawn]
+        first = min(since[own].min(initial=1.0) for own in drawn)
+        longest = max(since[own].max(initial=first) for own in drawn)
+        shares = np.geomspace(min(0.5, first / longest), 1.0, _CURVE)
+    else:
+        shares = np.linspace(0.0, 1.0, _CURVE)
+    t, fitted, exact = fit.curves(shares.tolist(), _PATHS)
+    out: list[Chart] = []
+    for j, name in enumerate(data.names[:_SHOWN]):
+        seen = _np(data.x[:, j])
+        marks: list[Mark] = []
+        for k, own in enumerate(drawn):
+            marks.append(Points("held out", Role.DATA, since[own], seen[own]))
+            for label, role, values in (
+                ("truth", Role.TRUTH, exact),
+                ("predicted", Role.FIT, fitted),
+            ):
+                if values is not None and torch.isfinite(values[:, k]).all():
+                    marks.append(Line(label, role, _np(t[:, k]), _np(values[:, k, j])))
+        out.append(
+            Chart(
+                f"{name} on held-out paths",
+                "Solved from the first observation of each path alone, by the fitted field.",
+                Axes("t since the start", name, log_x=log_t),
+                marks,
+            )
+        )
+    return out
 
 
 def _errors(fit: ODEFit, since: Array, log_t: bool) -> Chart:
