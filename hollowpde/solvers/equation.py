@@ -29,8 +29,17 @@ class Equation(ABC):
         """R, `(n, d)`."""
 
     @abstractmethod
+    def with_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """R, and the diagonal of the Jacobian of the function behind it, `(n, d)` each."""
+
+    @abstractmethod
+    def diagonal(self, slope: Tensor) -> Tensor:
+        """The diagonal of the Jacobian of R, from a slope of now or before."""
+
     def with_diagonal(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """R and the diagonal of its Jacobian, `(n, d)` each."""
+        R, slope = self.with_slope(z)
+        return R, self.diagonal(slope)
 
     @abstractmethod
     def derivative(self, z: Tensor) -> Tensor:
@@ -72,10 +81,12 @@ class Stage(Equation):
     def residual(self, z: Tensor) -> Tensor:
         return torch.addcmul(z - self.base, self.c, self.system(self.t, z), value=-1.0)
 
-    def with_diagonal(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def with_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = self.system.with_diagonal(self.t, z)
-        residual = torch.addcmul(z - self.base, self.c, value, value=-1.0)
-        return residual, 1.0 - self.c * slope
+        return torch.addcmul(z - self.base, self.c, value, value=-1.0), slope
+
+    def diagonal(self, slope: Tensor) -> Tensor:
+        return 1.0 - self.c * slope
 
     def polished(self, z: Tensor, residual: Tensor) -> Tensor:
         # b + c f(t, z), which keeps every sum that f keeps.
@@ -110,8 +121,11 @@ class Root(Equation):
     def residual(self, z: Tensor) -> Tensor:
         return self.system(self.t, z)
 
-    def with_diagonal(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def with_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.system.with_diagonal(self.t, z)
+
+    def diagonal(self, slope: Tensor) -> Tensor:
+        return slope
 
     def derivative(self, z: Tensor) -> Tensor:
         return self.system.jacobian(self.t, z)

@@ -120,6 +120,8 @@ class ESDIRKStepper(Stepper):
         c = _GAMMA * step
         slopes, z = [self.f], self._y
         solved, iterations = np.ones(n, bool), np.zeros(n, np.int64)
+        # Steps of a one-step method are long.
+        self.inner.renew()
         for stage in range(1, len(_C)):
             base = self._y + step * _weighted(_A[stage, :stage], slopes)
             times = self._y.new_tensor(self.t + _C[stage] * h)

@@ -67,6 +67,9 @@ class Worker(ABC):
             rows: which of the batch's samples they are, `(n,)`.
         """
 
+    def renew(self) -> None:  # noqa: B027 most keep no diagonal
+        """The next equations differ much from those before: keep no diagonal of theirs."""
+
     def keep(self, rows: Counts) -> None:  # noqa: B027 most remember nothing
         """Only these samples go on."""
 

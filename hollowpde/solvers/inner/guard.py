@@ -61,6 +61,9 @@ class Guard(Worker):
     def contraction(self) -> Numbers:
         return self.first.contraction
 
+    def renew(self) -> None:
+        self.first.renew()
+
     def keep(self, rows: Counts) -> None:
         self.first.keep(rows)
         self.second.keep(rows)
@@ -94,4 +97,5 @@ class Guard(Worker):
                 again, self.second.solve(equation.select(on), z[on], scale[on], rows[again])
             )
             self.left[rows[again]] -= 1
+            self.first.stale[rows[again]] = True
         return out

@@ -24,6 +24,9 @@ _COARSE = 0.03
 _PATIENCE = 3
 # A contraction measured before counts on, a little less at each step.
 _FORGET = 0.8
+# An old diagonal serves while it contracts by this, or hardly less than when it was new.
+_SERVES = 0.05
+_WORSE = 1.1
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ class JacobiNewton:
     With the stage equation of an implicit method, `R = z - b - c f(t, z)`, the diagonal is
     `1 - c D` with the dimension-wise derivative D, which a hollow network gives in one pass. It
     contracts by `M = c (I - c D)^{-1} (J - D)`: below one at every step size where the diagonal
-    of J dominates its rows. The contraction is measured at every step, and where it nears one a
-    small update is not a small error: such samples are handed to a full Newton method for a
-    while (`hand_over`).
+    of J dominates its rows. D is kept from step to step while it contracts as well as when it was
+    new. The contraction is measured at every step, and where it nears one a small update is not a
+    small error: such samples are handed to a full Newton method for a while (`hand_over`).
 
     Arguments:
         anderson: how many past iterates are combined; 0 is the plain iteration.
@@ -95,31 +98,84 @@ class Iteration(Worker):
         self.hand_over, self.diagonal = hand_over, diagonal
         # The contraction measured of late, nan before there is any.
         self.rate = np.full(samples, np.nan)
+        # The diagonal is kept for as long as it serves: of whom it is to be taken anew, and by
+        # what it contracted when it was new.
+        self.stale, self._born = np.ones(samples, bool), np.full(samples, np.nan)
+        self._slope: Tensor | None = None
 
     @property
     def contraction(self) -> Numbers:
         return self.rate
 
+    def renew(self) -> None:
+        self.stale[:] = True
+
     def keep(self, rows: Counts) -> None:
-        self.rate = self.rate[rows]
+        self.rate, self.stale, self._born = self.rate[rows], self.stale[rows], self._born[rows]
+        if self._slope is not None:
+            self._slope = self._slope[index(rows, self._slope)]
 
     def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
+        if not self.diagonal:
+            R, always = equation.residual(z), np.ones(len(z), bool)
+            return self._iterate(equation, z, -R, None, scale, rows, always)
+        fresh = self.stale[rows]
+        R, slope = self._with_slope(equation, z, rows, fresh)
+        weight = _weight(equation.diagonal(slope))
+        out = self._iterate(equation, z, R * weight, weight, scale, rows, fresh)
+        measured = out.iterations > 1
+        self._born[rows] = np.where(fresh & measured, out.rate, self._born[rows])
+        worse = out.rate > np.fmax(_SERVES, _WORSE * self._born[rows])
+        self.stale[rows] = ~out.converged | (measured & worse)
+        # Where an old diagonal is to blame, once more with a new one.
+        again = np.flatnonzero(~fresh & (~out.converged | (out.rate > self.hand_over)))
+        if len(again):
+            some = index(again, z)
+            self.stale[rows[again]] = True
+            out.replace(
+                again, self.solve(equation.select(some), z[some], scale[some], rows[again])
+            )
+        return out
+
+    def _with_slope(
+        self, equation: Equation, z: Tensor, rows: Counts, fresh: Flags
+    ) -> tuple[Tensor, Tensor]:
+        """R and the diagonal to go by: a new one of the samples that need one, of others kept."""
+        kept = self._slope
+        if kept is not None and not fresh.any():
+            return equation.residual(z), kept[index(rows, z)]
+        R, slope = equation.with_slope(z)
+        if kept is None:
+            kept = slope.new_zeros(len(self.stale), slope.shape[-1])
+        if not fresh.all():
+            new = torch.from_numpy(fresh).to(slope.device).unsqueeze(-1)
+            slope = torch.where(new, slope, kept[index(rows, z)])
+        self._slope = kept.index_copy(0, index(rows, z), slope)
+        return R, slope
+
+    def _iterate(
+        self,
+        equation: Equation,
+        z: Tensor,
+        r: Tensor,
+        weight: Tensor | None,
+        scale: Tensor,
+        rows: Counts,
+        fresh: Flags,
+    ) -> Outcome:
+        """From a guess and its step r, with a weight that turns residuals into steps.
+
+        Of samples whose weight is not fresh, nothing is taken without a measured contraction.
+        """
         n = len(z)
         known = before = self.rate[rows]
         out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         results: list[tuple[Counts, Tensor]] = []
-        if self.diagonal:
-            R, slope = equation.with_diagonal(z)
-            # Copied signs: a diagonal of exactly zero counts as positive.
-            weight = slope.abs().clamp_(min=_LEAST_DIAGONAL).copysign_(slope).reciprocal_().neg_()
-            r = R * weight
-        else:
-            weight, r = None, -equation.residual(z)
         live = np.arange(n)
         rate = np.nan * before
         mixer, size = Anderson(self.memory), sizes(r, scale)
         for iteration in range(1, self.iterations + 1):
-            done = self._small(size, rate, known, iteration)
+            done = self._small(size, rate, known, iteration, fresh)
             lost = ~(done | np.isfinite(size))
             if iteration > _PATIENCE:
                 # It will not become a contraction any more, or none that can be trusted.
@@ -168,7 +224,9 @@ class Iteration(Worker):
         out.rate = np.fmax(out.rate, 0.0)
         return out
 
-    def _small(self, size: Numbers, rate: Numbers, known: Numbers, iteration: int) -> Flags:
+    def _small(
+        self, size: Numbers, rate: Numbers, known: Numbers, iteration: int, fresh: Flags
+    ) -> Flags:
         """Whether the error after one more plain step is within the tolerance."""
         rho = np.fmax(rate, known)
         tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
@@ -177,7 +235,13 @@ class Iteration(Worker):
         factor = most
         if iteration == 1:
             # Nothing has been measured yet of this equation.
-            tolerance = np.where(rho < 1.0, _AT_ONCE * tolerance, 0.0)
+            tolerance = np.where(fresh & (rho < 1.0), _AT_ONCE * tolerance, 0.0)
             factor = np.fmax(most, 1.0 - most)
         # The error is at most rho / (1 - rho) of the update.
         return np.asarray((size * factor <= tolerance * (1.0 - most)) | (size == 0.0))
+
+
+def _weight(diagonal: Tensor) -> Tensor:
+    """Minus its inverse, which stays away from zero; one of exactly zero counts as positive."""
+    least = diagonal.abs().clamp_(min=_LEAST_DIAGONAL)
+    return least.copysign_(diagonal).reciprocal_().neg_()
