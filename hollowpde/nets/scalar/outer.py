@@ -15,46 +15,132 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import cast
+from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from hollowpde import taylor
 from hollowpde.nets.activations import Activation
+
+# Rows of a symmetric matrix that are taken at once.
+_BLOCK = 8
+
+
+class Tangents(Protocol):
+    """Tangents T `(..., r, n)` along r directions."""
+
+    def along(self, w: Tensor) -> Tensor:
+        """`T diag(w) T^T`, `(..., r, r)`."""
+        ...
+
+    def each(self, w: Tensor) -> Tensor:
+        """Its diagonal, `(..., r)`."""
+        ...
+
+    def squares(self, metric: Tensor) -> Tensor:
+        """`t^T G t` of every column t of T with a symmetric G `(..., r, r)`, `(..., n)`."""
+        ...
+
+    def through(self, slope: Tensor, layer: nn.Linear) -> Tangents:
+        """Those of the next layer, `T diag(f') V^T`."""
+        ...
+
+
+class Unit:
+    """The identity: the n unit directions."""
+
+    def along(self, w: Tensor) -> Tensor:
+        return w.diag_embed()
+
+    def each(self, w: Tensor) -> Tensor:
+        return w
+
+    def squares(self, metric: Tensor) -> Tensor:
+        return metric.diagonal(dim1=-2, dim2=-1)
+
+    def through(self, slope: Tensor, layer: nn.Linear) -> Tangents:
+        return Scaled(slope, layer.weight)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A matrix of each sample's own."""
+
+    T: Tensor
+
+    def along(self, w: Tensor) -> Tensor:
+        return (self.T * w.unsqueeze(-2)) @ self.T.mT
+
+    def each(self, w: Tensor) -> Tensor:
+        return (self.T.square() @ w.unsqueeze(-1)).squeeze(-1)
+
+    def squares(self, metric: Tensor) -> Tensor:
+        return ((metric @ self.T) * self.T).sum(-2)
+
+    def through(self, slope: Tensor, layer: nn.Linear) -> Tangents:
+        return Dense((self.T * slope.unsqueeze(-2)) @ layer.weight.T)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    r"""`diag(s) V^T`, with V `(n, r)` the same for all samples: what unit directions become.
+
+    $$ t_k^\top G t_k = \sum_{i \le j} (2 - \delta_{ij}) \, V_{ki} G_{ij} V_{kj} \, s_i s_j, $$
+
+    half the products of a matrix for each sample, and all of them in a few large ones.
+    """
+
+    s: Tensor
+    V: Tensor
+
+    def along(self, w: Tensor) -> Tensor:
+        return self._dense.along(w)
+
+    def each(self, w: Tensor) -> Tensor:
+        return self._dense.each(w)
+
+    def squares(self, metric: Tensor) -> Tensor:
+        if metric.ndim > 2:
+            return self._dense.squares(metric)
+        s, V, out = self.s, self.V, []
+        for begin in range(0, s.shape[-1], _BLOCK):
+            # Rows i of a block, columns j from there on: those beyond it count twice.
+            end = min(begin + _BLOCK, s.shape[-1])
+            twice = torch.cat([metric[begin:end, begin:end], 2 * metric[begin:end, end:]], -1)
+            fixed = V[:, begin:end, None] * twice * V[:, None, begin:]
+            pairs = s[..., begin:end, None] * s[..., None, begin:]
+            out.append(pairs.flatten(-2) @ fixed.flatten(-2).T)
+        return reduce(operator.add, out)
+
+    def through(self, slope: Tensor, layer: nn.Linear) -> Tangents:
+        return self._dense.through(slope, layer)
+
+    @property
+    def _dense(self) -> Dense:
+        return Dense(self.s.unsqueeze(-1) * self.V.T)
 
 
 @dataclass(frozen=True)
 class Curvature:
     """The Hessian `H = sum_l T_l diag(w_l) T_l^T` along r directions, kept as its factors.
 
-    Each factor is T `(..., r, n)` and w `(..., n)`; None stands for the identity, r = n.
+    Each factor is T `(..., r, n)` and w `(..., n)`.
     """
 
-    factors: list[tuple[Tensor | None, Tensor]]
+    factors: list[tuple[Tangents, Tensor]]
 
     def matrix(self) -> Tensor:
         """H, `(..., r, r)`."""
-        parts = (
-            w.diag_embed() if tangents is None else (tangents * w.unsqueeze(-2)) @ tangents.mT
-            for tangents, w in self.factors
-        )
-        return reduce(operator.add, parts)
+        return reduce(operator.add, (T.along(w) for T, w in self.factors))
 
     def diagonal(self) -> Tensor:
         """Its diagonal, `(..., r)`: the second derivative along each direction."""
-        parts = (
-            w if tangents is None else (tangents.square() @ w.unsqueeze(-1)).squeeze(-1)
-            for tangents, w in self.factors
-        )
-        return reduce(operator.add, parts)
+        return reduce(operator.add, (T.each(w) for T, w in self.factors))
 
     def trace(self, metric: Tensor) -> Tensor:
         """`tr(H G)` with a symmetric G `(..., r, r)`, definite or not."""
-        parts = (
-            (w * (_diagonal(metric) if tangents is None else _squares(tangents, metric))).sum(-1)
-            for tangents, w in self.factors
-        )
-        return reduce(operator.add, parts)
+        return reduce(operator.add, ((w * T.squares(metric)).sum(-1) for T, w in self.factors))
 
 
 class Outer(nn.Module):
@@ -88,16 +174,13 @@ class Outer(nn.Module):
         """
         value, at = self._at(z, 2)
         sensitivities = self._sensitivities(at)
-        factors = [(tangents, sensitivities[0] * at[0][2])]
+        T: Tangents = Unit() if tangents is None else Dense(tangents)
+        factors = [(T, sensitivities[0] * at[0][2])]
         for layer, below, here, sensitivity in zip(
             self._layers, at, at[1:], sensitivities[1:], strict=False
         ):
-            slope = below[1]
-            if tangents is None:
-                tangents = slope.unsqueeze(-1) * layer.weight.T
-            else:
-                tangents = (tangents * slope.unsqueeze(-2)) @ layer.weight.T
-            factors.append((tangents, sensitivity * here[2]))
+            T = T.through(below[1], layer)
+            factors.append((T, sensitivity * here[2]))
         return value, sensitivities[0] * at[0][1], Curvature(factors)
 
     @property
@@ -118,12 +201,3 @@ class Outer(nn.Module):
         for layer, (_, slope, *_) in zip(self._layers[::-1], at[:0:-1], strict=True):
             sweep.append((sweep[-1] * slope) @ layer.weight)
         return sweep[::-1]
-
-
-def _squares(tangents: Tensor, metric: Tensor) -> Tensor:
-    """`t^T G t` of every column t of T, `(..., n)`."""
-    return ((metric @ tangents) * tangents).sum(-2)
-
-
-def _diagonal(metric: Tensor) -> Tensor:
-    return metric.diagonal(dim1=-2, dim2=-1)

@@ -29,8 +29,9 @@ class RidgeNet(Field):
        \sum_j a_j \partial_{jj} u = \mathrm{tr}(H \, W \mathrm{diag}(a) W^\top), $$
 
     where the last matrix is the same for all samples, unless each has an a of its own: then the
-    cost is that of all the second derivatives. Below d = n the d directions w_j are pushed
-    through F. Orders above 2 are a Taylor pass of F for every j: d passes.
+    cost is that of all the second derivatives. In few dimensions (below d = n, or n / 4 with two
+    hidden layers) the d directions w_j are pushed through F. Orders above 2 are a Taylor pass of F
+    for every j: d passes.
 
     It represents what an MLP does: any continuous function on a compact set, given the width;
     best those of a few oblique directions. What differs from coordinate to coordinate in a
@@ -90,15 +91,18 @@ class RidgeNet(Field):
         self, t: Tensor, x: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         w = self.first.weight
-        # Of a single hidden layer no tangents are carried on.
-        many = self.dim > len(w) or not len(self.outer.hidden)
+        # Of a single hidden layer no tangents are carried on, and of two it is cheap (measured).
+        layers = 1 + len(self.outer.hidden)
+        many = layers == 1 or self.dim > (len(w) // 4 if layers == 2 else len(w))
         if not many or (weights is not None and weights.ndim > 1):
             return super().with_laplacian(t, x, weights)
         check_columns(x, self.dim)
         metric = (w if weights is None else w * weights) @ w.T
-        # Half the directions: the tangents of the first layer are the identity, which is free.
+        # Of two layers no tangents are made; of more, half of them count: the first are the
+        # identity, which is free.
+        directions = 2 if layers == 2 else len(w) // 2 + 1
         value, d1, laplacian = by_samples(
-            lambda t, x: self._collapsed(t, x, metric), len(w) // 2 + 1, t, x
+            lambda t, x: self._collapsed(t, x, metric), directions, t, x
         )
         return value, d1, laplacian
 
