@@ -56,7 +56,7 @@ SMALL = {
     ),
     "RidgeNet": lambda dim: hp.RidgeNet(dim, (4, 6, 5)),
     # Wider than a block of its squares.
-    "RidgeNet of two layers": lambda dim: hp.RidgeNet(dim, (18, 5)),
+    "two-layer RidgeNet": lambda dim: hp.RidgeNet(dim, (18, 5)),
     "GaussianMixture": lambda dim: hp.GaussianMixture(dim, 4, hidden=3),
     "CorrelatedMixture": lambda dim: CorrelatedMixture(dim, 2, hidden=3),
 }
