@@ -40,6 +40,11 @@ class System:
     def knows_diagonal(self) -> bool:
         return self._diagonal is not None or isinstance(self.f, Field)
 
+    @property
+    def diagonal_comes_along(self) -> bool:
+        """Whether the diagonal is found on the way to f, as hollow fields do."""
+        return self._diagonal is None and isinstance(self.f, Field)
+
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.counts["f"] += 1
         return self.f(t, y)

@@ -36,9 +36,10 @@ class JacobiNewton:
     With the stage equation of an implicit method, `R = z - b - c f(t, z)`, the diagonal is
     `1 - c D` with the dimension-wise derivative D, which a hollow network gives in one pass. It
     contracts by `M = c (I - c D)^{-1} (J - D)`: below one at every step size where the diagonal
-    of J dominates its rows. D is kept from step to step while it contracts as well as when it was
-    new. The contraction is measured at every step, and where it nears one a small update is not a
-    small error: such samples are handed to a full Newton method for a while (`hand_over`).
+    of J dominates its rows. The D of a function is kept from step to step while it contracts as
+    well as when it was new; that of a field comes along with f. The contraction is measured at
+    every step, and where it nears one a small update is not a small error: such samples are handed
+    to a full Newton method for a while (`hand_over`).
 
     Arguments:
         anderson: how many past iterates are combined; 0 is the plain iteration.
@@ -119,7 +120,7 @@ class Iteration(Worker):
         if not self.diagonal:
             R, always = equation.residual(z), np.ones(len(z), bool)
             return self._iterate(equation, z, -R, None, scale, rows, always)
-        fresh = self.stale[rows]
+        fresh = self.stale[rows] | equation.system.diagonal_comes_along
         R, slope = self._with_slope(equation, z, rows, fresh)
         weight = _weight(equation.diagonal(slope))
         out = self._iterate(equation, z, R * weight, weight, scale, rows, fresh)
