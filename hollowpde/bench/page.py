@@ -101,6 +101,8 @@ def _more(pictures: Mapping[str, go.Figure]) -> Iterator[str]:
 def _pictures(result: Result) -> dict[str, go.Figure]:
     """One picture for each value of the keys other than the one along which lines are drawn."""
     keys, along = result.table.keys, result.table.along
+    if not _drawn(result):
+        return {}
     if result.table.against:
         return {
             f"{result.table.quantity} against {other}": _diagram(result, other)

@@ -54,5 +54,5 @@ FIGURES = Heading(
     ),
     keys=("figure",),
     quantity="measured",
-    aside=("asked", "met"),
+    aside=("measured", "asked", "met"),
 )
