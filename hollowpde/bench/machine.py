@@ -7,6 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 
 def versions(*packages: str) -> str:
     """Of Python, and of those packages that are installed."""
@@ -28,3 +30,11 @@ def processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def keep_freed_memory() -> None:
+    """Just below glibc's largest threshold for memory that it maps anew at each allocation.
+
+    What is freed raises the threshold to its own size. Most programs get there by themselves.
+    """
+    torch.zeros(8 * 2**20 - 4096)

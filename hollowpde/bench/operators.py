@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hollowpde.bench.conditioners import CONDITIONERS
 from hollowpde.bench.laplacian import LAPLACIAN
-from hollowpde.bench.machine import load, processor, versions
+from hollowpde.bench.machine import keep_freed_memory, load, processor, versions
 from hollowpde.bench.orders import FORWARD, MEMORY, TRAINING
 from hollowpde.bench.page import write_page
 from hollowpde.bench.price import FIT, PRICE
@@ -67,7 +67,7 @@ def run(only: Iterable[str], budget: Budget, out: Path | None) -> None:
             f"The machine is busy, {busy:.2f} per core: do not trust what follows.",
             style="bold red",
         )
-    _keep_freed_memory()
+    keep_freed_memory()
     results = []
     for name in names:
         results.append(measure(TABLES[name], budget, console))
@@ -94,11 +94,3 @@ def _machine(budget: Budget, busy: float) -> Mapping[str, str]:
             "memory, instead of asking the system for it again at every step"
         ),
     }
-
-
-def _keep_freed_memory() -> None:
-    """Just below glibc's largest threshold for memory that it maps anew at each allocation.
-
-    What is freed raises the threshold to its own size. Most programs get there by themselves.
-    """
-    torch.zeros(8 * 2**20 - 4096)
