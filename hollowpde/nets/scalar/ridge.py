@@ -100,7 +100,7 @@ class RidgeNet(Field):
         metric = (w if weights is None else w * weights) @ w.T
         # Of two layers no tangents are made; of more, half of them count: the first are the
         # identity, which is free.
-        directions = 2 if layers == 2 else len(w) // 2 + 1
+        directions = max(1, len(w) // 32) if layers == 2 else len(w) // 2 + 1
         value, d1, laplacian = by_samples(
             lambda t, x: self._collapsed(t, x, metric), directions, t, x
         )
