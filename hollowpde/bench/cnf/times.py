@@ -144,8 +144,7 @@ ZUKO = Heading(
         f"{_RTOL:g} and atol {_ATOL:g}, but zuko's own, which asks less of the trace.",
         "Time of zuko divided by ours: above 1 ours is faster.",
         "Memory: fresh, as a process has it that begins with such a flow; kept, once a block of "
-        "32 MB has been freed, from when on glibc keeps freed memory for later. Of that zuko's "
-        "exact trace needs much, and gains.",
+        "32 MB has been freed, from when on glibc keeps freed memory for later.",
     ),
     ("memory", "pass", "d"),
     "zuko / ours",
