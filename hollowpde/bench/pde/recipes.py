@@ -55,15 +55,16 @@ RECIPES: Mapping[str, Recipe] = {
 
 NOTES = (
     "DeepXDE, PyTorch behind it: FNN with tanh, its default Hammersley points, Adam, then L-BFGS "
-    "to its end or the cap, float32 but for Burgers. It gets the same equations, with the Laplacian by its own "
-    "Hessian, and what is known of them at the points without derivatives. What it shows of its "
-    "losses is not on the clock, and the error is looked up every 20 steps of L-BFGS.",
+    "to its end or the cap, float32 but for Burgers. It gets the same equations, with the "
+    "Laplacian by its own Hessian, and what is known of them at the points without derivatives. "
+    "What it shows of its losses is not on the clock, and the error is looked up every 20 steps "
+    "of L-BFGS.",
     "Its settings are the best of those tried, on a busy machine, by the seconds to given errors. "
     "Few steps of Adam before L-BFGS were fastest throughout.",
     "Burgers: its documented example, 2-20-20-20-1, Glorot normal, 2540 + 80 + 160 points, "
-    "conditions as terms of the loss; 'as documented' with 15000 steps of Adam at 1e-3 in float32, "
-    "DeepXDE with 1000 in float64: in float32 that is a third faster, but L-BFGS ends by itself "
-    "at an error of 0.025. At most 400 and 300 s.",
+    "conditions as terms of the loss; 'as documented' with 15000 steps of Adam at 1e-3 in "
+    "float32, DeepXDE with 1000 in float64: in float32 that is a third faster, but L-BFGS ends by "
+    "itself at an error of 0.025. At most 400 and 300 s.",
     "Heat, 10-D: conditions met exactly, u = u0 + t N, N of the cosines and sines; 3 x 32, Glorot "
     "uniform, 4000 points, Adam 200 at 1e-3; at most 300 s. Tried besides: 500 to 6000 points, "
     "widths 50 and 64, 2 layers, Adam 500 to 40000 at rates to 3e-3 with and without decay and "
