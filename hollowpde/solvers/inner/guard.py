@@ -72,18 +72,19 @@ class Guard(Worker):
     def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
         n = len(z)
         handed = self.left[rows] > 0
-        out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         if not handed.any():
             out = self.first.solve(equation, z, scale, rows)
             if out.converged.all() and not (out.rate > self.first.hand_over).any():
                 self.failures[rows] = 0
                 return out
-        elif not handed.all():
-            cheap = np.flatnonzero(~handed)
-            on = index(cheap, z)
-            out.replace(
-                cheap, self.first.solve(equation.select(on), z[on], scale[on], rows[cheap])
-            )
+        else:
+            out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
+            if not handed.all():
+                cheap = np.flatnonzero(~handed)
+                on = index(cheap, z)
+                out.replace(
+                    cheap, self.first.solve(equation.select(on), z[on], scale[on], rows[cheap])
+                )
         failed = ~handed & ~out.converged
         self.failures[rows] = np.where(failed, self.failures[rows] + 1, 0)
         distrusted = ~handed & out.converged & (out.rate > self.first.hand_over)

@@ -124,13 +124,15 @@ class Iteration(Worker):
         R, slope = self._with_slope(equation, z, rows, fresh)
         weight = _weight(equation.diagonal(slope))
         out = self._iterate(equation, z, R * weight, weight, scale, rows, fresh)
-        measured = out.iterations > 1
-        self._born[rows] = np.where(fresh & measured, out.rate, self._born[rows])
-        worse = out.rate > np.fmax(_SERVES, _WORSE * self._born[rows])
-        self.stale[rows] = ~out.converged | (measured & worse)
+        measured, born = out.iterations > 1, self._born[rows]
+        if fresh.any():
+            born = self._born[rows] = np.where(fresh & measured, out.rate, born)
+        worse = measured & (out.rate > np.fmax(_SERVES, _WORSE * born))
+        self.stale[rows] = worse | ~out.converged
         # Where an old diagonal is to blame, once more with a new one.
-        again = np.flatnonzero(~fresh & (~out.converged | (out.rate > self.hand_over)))
-        if len(again):
+        blamed = ~fresh & (~out.converged | (out.rate > self.hand_over))
+        if blamed.any():
+            again = np.flatnonzero(blamed)
             some = index(again, z)
             self.stale[rows[again]] = True
             out.replace(
@@ -142,16 +144,18 @@ class Iteration(Worker):
         self, equation: Equation, z: Tensor, rows: Counts, fresh: Flags
     ) -> tuple[Tensor, Tensor]:
         """R and the diagonal to go by: a new one of the samples that need one, of others kept."""
-        kept = self._slope
+        kept, everyone = self._slope, len(rows) == len(self.stale)
         if kept is not None and not fresh.any():
-            return equation.residual(z), kept[index(rows, z)]
+            return equation.residual(z), kept if everyone else kept[index(rows, z)]
         R, slope = equation.with_slope(z)
+        if everyone and fresh.all():
+            self._slope = slope
+            return R, slope
         if kept is None:
             kept = slope.new_zeros(len(self.stale), slope.shape[-1])
-        if not fresh.all():
-            new = torch.from_numpy(fresh).to(slope.device).unsqueeze(-1)
-            slope = torch.where(new, slope, kept[index(rows, z)])
-        self._slope = kept.index_copy(0, index(rows, z), slope)
+        new, on = torch.from_numpy(fresh).to(slope.device).unsqueeze(-1), index(rows, z)
+        slope = torch.where(new, slope, kept[on])
+        self._slope = kept.index_copy(0, on, slope)
         return R, slope
 
     def _iterate(
