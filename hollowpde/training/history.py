@@ -23,19 +23,24 @@ def _monitored(history: list[Row]) -> list[Chart]:
     """A chart for each figure, or for all that are named `figure: whose`."""
     names = dict.fromkeys(k for row in history for k in row if k.startswith(MONITORED))
     groups: dict[str, dict[str, str]] = {}
+    # Each has one colour in all charts; the first is of figures that are nobody's.
+    owners: list[str] = []
     for name in names:
         plain = name.removeprefix(MONITORED)
         figure, _, whose = plain.partition(": ")
         groups.setdefault(figure, {})[whose or plain] = name
+        if whose and whose not in owners:
+            owners.append(whose)
     charts = []
     for figure, members in groups.items():
         lines, every = [], []
-        for k, (label, name) in enumerate(members.items()):
+        for label, name in members.items():
             rows = [row for row in history if name in row]
             seconds, values = (
                 np.array([float(row[key]) for row in rows]) for key in ("seconds", name)
             )
             if len(rows) > 1:
+                k = 1 + owners.index(label) if label in owners else 0
                 role = _COLOURS[k % len(_COLOURS)]
                 lines.append(Line(label, role, seconds, values))
                 every.append(values)
