@@ -308,6 +308,8 @@ def test_quick_run_writes_diagrams_and_figures(tmp_path):
     assert solvers and "no" not in [r["met"] for r in solvers]
     assert set(pd.read_csv(tmp_path / "implicit.csv")["table"]) == set(tables)
     page = (tmp_path / "implicit.html").read_text()
+    # Unlike figures are no picture.
+    assert "figures-0" not in page and "ratios-0" in page
     assert page.count("error against evaluations") == page.count("error against seconds") == 1
 
 

@@ -13,7 +13,7 @@ import hollowpde.testing as checks
 from hollowpde.densities import CorrelatedMixture
 from hollowpde.nets import silu
 from hollowpde.nets.scalar import product
-from hollowpde.nets.scalar.outer import Outer
+from hollowpde.nets.scalar.outer import Outer, Scaled
 from hollowpde.testing.common import agree, points
 
 from .families import DENSITIES, SCALARS
@@ -421,3 +421,23 @@ def test_points_of_another_dimension_are_refused(family):
 
 def test_families_are_all_here():
     assert {name.split()[-1] for name in SMALL} == {*SCALARS, *DENSITIES}
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 18])
+@pytest.mark.parametrize("batched", [False, True])
+def test_tangents_that_are_scaled_are_those_written_out(width, batched):
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*size):
+        return torch.randn(*size, generator=generator, dtype=torch.float64)
+
+    s, V, w, G = normal(3, width), normal(5, width), normal(3, 5), normal(3, width, width)
+    G = (G + G.mT) if batched else (G + G.mT)[0]
+    T = s[:, :, None] * V.T
+    scaled = Scaled(s, V)
+    for got, expected in (
+        (scaled.squares(G), torch.einsum("bik,bij,bjk->bk", T, G.expand(3, -1, -1), T)),
+        (scaled.along(w), torch.einsum("bik,bk,bjk->bij", T, w, T)),
+        (scaled.each(w), torch.einsum("bik,bk,bik->bi", T, w, T)),
+    ):  # fmt: skip
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)

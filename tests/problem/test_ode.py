@@ -320,6 +320,15 @@ def test_matching_is_exact_for_what_relaxes_to_lines(tmp_path):
         assert fit.metrics()["rel_error"] < 1e-2
         shot = fit.losses(3, fit._batches(3, 8)(torch.Generator(), 0.0), 0.0)
     assert shot["squared error"] < 1e-4
+    # Curves between observations, by both fields.
+    both = dataclasses.replace(problem, truth=line, name="both").begin(Compute(dtype=DOUBLE))
+    with torch.no_grad():
+        both.model.relaxing.log_rate.fill_(-math.inf)
+        since, fitted, true = both.curves([1e-3, 0.3, 1.0], 2)
+    first = both.split.test.x.reshape(-1, 4, 2)[: since.shape[1], 0]
+    s = since.unsqueeze(-1)
+    closed = 1 + s - 1 / k + (first - forced[0]) * torch.exp(-k * s)
+    assert (fitted - closed).abs().max() < 2e-2 and (true - closed).abs().max() < 1e-5
     # A field is given as it is.
     given = dataclasses.replace(problem, known=Decay(), name="field").begin(Compute(dtype=DOUBLE))
     y = torch.randn(3, 2, dtype=DOUBLE)

@@ -16,6 +16,7 @@ import torchsde
 import hollowpde as hp
 from hollowpde.problem import find_problem
 from hollowpde.runs import make_report
+from hollowpde.training.history import charts_of
 from hollowpde.training.run import FILES
 from tests.quick import PROBLEMS, QUICK
 
@@ -265,3 +266,19 @@ def test_a_problem_in_two_dimensions(tmp_path):
     assert "Fokker-Planck residual" in page
     x = torch.randn(5, 2)
     assert not torch.equal(run.sde.f(0.0, x), run.sde.f(1.0, x))
+
+
+def test_a_solver_keeps_its_colour():
+    """Whatever else is in a chart, and whoever comes first."""
+    rows = [
+        {"stage": "a", "step": k, "seconds": float(k), "held out nfe": 1.0 + k,
+         "held out nfe: one": 2.0, "held out nfe: two": 3.0, "held out error: two": 1.0,
+         "held out error: one": 2.0, "validation": 1.0}
+        for k in range(3)
+    ]  # fmt: skip
+    nfe, error = (
+        {line.name: line.role for line in chart.marks}
+        for chart in charts_of(rows)
+        if chart.title in ("nfe against time", "error against time")
+    )
+    assert len(set(nfe.values())) == 3 and error == {name: nfe[name] for name in ("two", "one")}
