@@ -10,6 +10,8 @@ from torch import Tensor
 # A step that does not lower the loss is tried again with more damping, so often at most.
 _TRIES = 8
 _LEAST, _MOST = 1e-15, 1e12
+# Columns of a symmetric product that are taken at once.
+_BLOCK = 128
 
 
 class GaussNewton(torch.optim.Optimizer):
@@ -65,7 +67,7 @@ class GaussNewton(torch.optim.Optimizer):
         parameters: list[Tensor] = group["params"]
         before = [p.clone() for p in parameters]
         dual = len(r) < J.shape[1]
-        matrix = J @ J.T if dual else J.T @ J
+        matrix = _gram(J.T if dual else J)
         right = r if dual else J.T @ r
         now, mean = float(r.square().sum()), float(matrix.diagonal().mean())
         first = group["damping"]
@@ -91,6 +93,17 @@ class GaussNewton(torch.optim.Optimizer):
         torch._foreach_copy_(parameters, before)
         group["damping"], group["growth"] = min(4 * first, _MOST), 4.0
         group["stalled"] += 1
+
+
+def _gram(A: Tensor) -> Tensor:
+    """`A^T A`: the products on and above the diagonal in blocks, those below are the same."""
+    n = A.shape[1]
+    out = A.new_empty(n, n)
+    for begin in range(0, n, _BLOCK):
+        end = min(begin + _BLOCK, n)
+        torch.mm(A[:, begin:end].T, A[:, begin:], out=out[begin:end, begin:])
+        out[end:, begin:end] = out[begin:end, end:].T
+    return out
 
 
 def _solve(matrix: Tensor, shift: float, right: Tensor) -> Tensor | None:

@@ -17,7 +17,7 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(("n", "width"), [(9, 4), (3, 5)])
+@pytest.mark.parametrize(("n", "width"), [(9, 4), (3, 5), (600, 300), (300, 600)])
 def test_a_linear_problem_takes_one_step(n, width):
     w, A, b = torch.nn.Parameter(torch.randn(width)), torch.randn(n, width), torch.randn(n)
     GaussNewton([w], damping=1e-12).step(

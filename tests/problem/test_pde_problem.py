@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import hollowpde as hp
+from hollowpde.operators import reference
 from hollowpde.problem import Compute
 from hollowpde.problem.pde.domain import Side
 from hollowpde.problem.pde.mass import masses
@@ -286,10 +287,47 @@ def test_points_fill_the_domain(domain, sampler):
     assert torch.equal(x, again[1])
     on, normal = domain.boundary(torch.rand(500, domain.numbers, dtype=torch.float64), None)
     torch.testing.assert_close(normal.norm(dim=-1), torch.ones(500, dtype=torch.float64))
-    assert domain.distance(on, [None]).abs().max() < 1e-9
+    assert domain.distance(on, [None], 0)[0].abs().max() < 1e-9
     assert (
         domain.contains(on - 1e-3 * normal).all() and not domain.contains(on + 0.01 * normal).any()
     )
+
+
+DISTANCES = {
+    "whole box": (hp.Box((0.0, -1.0, 2.0), (2.0, 1.0, 2.5)), [None]),
+    "line": (hp.Box((0.0,), (3.0,)), [None]),
+    "three sides": (
+        hp.Box((0.0, -1.0, 2.0), (2.0, 1.0, 2.5)),
+        [Side(0, upper=False), Side(2, upper=True), Side(2, upper=False)],
+    ),
+    "one side, named twice": (
+        hp.Box((0.0, -1.0), (2.0, 1.0)),
+        [Side(1, upper=True), Side(1, upper=True)],
+    ),
+    "ball": (hp.Ball((1.0, 0.0, -2.0), 2.0), [None]),
+}
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_derivatives_of_distances_are_those_of_autograd(name):
+    domain, sides = DISTANCES[name]
+    generator = torch.Generator().manual_seed(0)
+    unit = torch.rand(20, domain.numbers, dtype=torch.float64, generator=generator)
+    # Corners too, where all of a box's factors vanish.
+    x = torch.cat([domain.points(unit), domain.points(unit.round())])
+    found = domain.distance(x, sides, 4)
+    assert len(found) == 5 and (found[0][:20] > 0).all()
+    expected = reference.dimwise(lambda t, y: domain.distance(y, sides, 0)[0], x[:, 0], x, order=4)
+    for part, true in zip(found, expected, strict=True):
+        torch.testing.assert_close(part, true)
+    for side in sides:
+        on, _ = domain.boundary(unit, side)
+        assert domain.distance(on, sides, 0)[0].abs().max() < 1e-12
+    # Derivatives of derivatives: those of the slope along the first coordinate.
+    y = x.clone().requires_grad_()
+    _, slopes, curvatures = domain.distance(y, sides, 2)
+    (further,) = torch.autograd.grad(slopes[:, 0].sum(), y)
+    torch.testing.assert_close(further[:, 0], curvatures[:, 0])
 
 
 def test_the_law_of_a_brownian_motion():

@@ -65,8 +65,11 @@ class Domain(ABC):
         """
         raise InputError(f"{self!r} has no boundary: leave conditions on it out.")
 
-    def distance(self, x: Tensor, sides: Sequence[Side | None]) -> Tensor:
-        """A smooth function, positive inside, that vanishes on sides (None: all), `(...)`."""
+    def distance(self, x: Tensor, sides: Sequence[Side | None], order: int) -> tuple[Tensor, ...]:
+        """A smooth function, positive inside, that vanishes on sides (None: all).
+
+        Its value `(...)` and its dimension-wise derivatives 1..order, `(..., d)` each.
+        """
         raise InputError(f"{self!r} has no boundary: leave conditions on it out.")
 
 
@@ -153,16 +156,32 @@ class Box(Domain):
         normal[rows, axis] = torch.where(upper, 1.0, -1.0).to(x)
         return x, normal
 
-    def distance(self, x: Tensor, sides: Sequence[Side | None]) -> Tensor:
+    def distance(self, x: Tensor, sides: Sequence[Side | None], order: int) -> tuple[Tensor, ...]:
+        r"""A product of one factor for each coordinate, whose derivatives are exact.
+
+        $$ B = \prod_i g_i(x_i), \quad \partial_i^k B = g_i^{(k)} \prod_{j \ne i} g_j $$
+        """
         low, high = (c.to(x) for c in self.corners)
-        below, above = (x - low) / (high - low), (high - x) / (high - low)
-        if None in sides:
-            return (4 * below * above).prod(-1)
-        out = torch.ones_like(x[..., 0])
-        # Each side once: where the factor vanished twice, the slope would be fixed too.
-        for side in dict.fromkeys(s for s in sides if s is not None):
-            out = out * (above if side.upper else below)[..., side.axis]
-        return out
+        width, whole = high - low, None in sides
+        on = {side for side in sides if side is not None}
+        # Which of the two ends of each coordinate the factor vanishes at.
+        lower, upper = (
+            torch.tensor(
+                [whole or Side(i, upper=end) in on for i in range(self.dim)], device=x.device
+            )
+            for end in (False, True)
+        )
+        below = torch.where(lower, (x - low) / width, 1.0)
+        above = torch.where(upper, (high - x) / width, 1.0)
+        rise, fall = lower / width, -(upper / width)
+        scale = 4.0 if whole else 1.0
+        g = scale * below * above
+        if order == 0:
+            return (g.prod(-1),)
+        others = _products_of_others(g)
+        slopes = [scale * (rise * above + below * fall), (2 * scale * rise * fall).expand_as(x)]
+        higher = [torch.zeros_like(x)] * (order - 2)
+        return g.prod(-1), *(others * slope for slope in slopes[:order]), *higher
 
     def check_side(self, side: Side) -> None:
         if not 0 <= side.axis < self.dim:
@@ -225,8 +244,12 @@ class Ball(Domain):
         normal = _directions(unit[:, 1:])
         return self.centre.to(unit) + self.radius * normal, normal
 
-    def distance(self, x: Tensor, sides: Sequence[Side | None]) -> Tensor:
-        return 1 - (x - self.centre.to(x)).square().sum(-1) / self.radius**2
+    def distance(self, x: Tensor, sides: Sequence[Side | None], order: int) -> tuple[Tensor, ...]:
+        r"""`1 - |x - c|^2 / R^2`."""
+        y, curvature = x - self.centre.to(x), -2 / self.radius**2
+        derivatives = [curvature * y, torch.full_like(y, curvature)]
+        higher = [torch.zeros_like(y)] * (order - 2)
+        return 1 + curvature / 2 * y.square().sum(-1), *derivatives[:order], *higher
 
 
 @dataclass(frozen=True)
@@ -272,6 +295,14 @@ def gaussian(unit: Tensor) -> Tensor:
     """Standard normal numbers from evenly distributed ones."""
     inside = unit.double().clamp(1e-12, 1 - 1e-12)
     return torch.as_tensor(norm.ppf(inside.cpu().numpy())).to(unit)
+
+
+def _products_of_others(g: Tensor) -> Tensor:
+    """For each entry along the last axis, the product of all others: exact where one is zero."""
+    one = torch.ones_like(g[..., :1])
+    before = torch.cat([one, g[..., :-1]], -1).cumprod(-1)
+    after = torch.cat([one, g.flip(-1)[..., :-1]], -1).cumprod(-1).flip(-1)
+    return before * after
 
 
 def _directions(unit: Tensor) -> Tensor:

@@ -120,7 +120,10 @@ class PDEFit(Fit):
             r, J = linearise(self.model.solution, group.rows, points)
             each = torch.tensor([weights[name] for name in group.columns]).to(r)
             root = (each / len(points[0])).sqrt().repeat(len(points[0]))
-            parts.append((root * r, root.unsqueeze(-1) * J))
+            # J is large, and nobody else's.
+            parts.append((root * r, J.mul_(root.unsqueeze(-1))))
+        if len(parts) == 1:
+            return parts[0]
         return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from hollowpde.errors import InputError
 from hollowpde.nets import ExponentialField, KnownFunction, Lifted
 from hollowpde.operators.field import Field
 from hollowpde.problem.pde.conditions import AtTime, Condition, Dirichlet, Place, Spatial, spatial
-from hollowpde.problem.pde.samplers import Interval, sobol
+from hollowpde.problem.pde.samplers import sobol
 
 # Points at which initial values are compared with those on the boundary, and how near they must
 # come, relative to their size.
@@ -45,20 +45,16 @@ class Lift:
         if not self.names:
             return network
         given = next(iter(self.walls.values())) if self.instant is None else self.instant[1]
-        return Lifted(_base(given.value), self._factor(place), network)
-
-    def _factor(self, place: Place) -> Field:
-        """B: what vanishes at the instant and on the walls."""
-        if self.walls or self.instant is None:
-            return KnownFunction(_Factor(self, place))
-        return _Ramp(place.interval, self.instant[1].instant(place.interval))
+        return Lifted(_base(given.value), _Factor(self, place), network)
 
 
 def _base(value: object) -> Field:
     """A: the given values, as a field that is not trained."""
     if isinstance(value, Field):
         return copy.deepcopy(value).requires_grad_(False)
-    return KnownFunction(_Base(value))
+    if callable(value):
+        return KnownFunction(_Base(value))
+    return _Constant(float(value))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -71,33 +67,37 @@ class _Base:
         return spatial(self.value, x)  # type: ignore[arg-type]
 
 
-class _Ramp(Field):
-    """B where it is a function of time alone, `(t - t_i) / T`: it has no derivatives in space."""
+class _Constant(Field):
+    """A where it is one number."""
 
-    def __init__(self, interval: Interval, instant: float) -> None:
+    def __init__(self, value: float) -> None:
         super().__init__()
-        self.instant, self.span = instant, interval[1] - interval[0]
+        self.value = value
 
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        return ((t - self.instant) / self.span, *[torch.zeros_like(x)] * order)
+        return torch.full_like(t, self.value), *[torch.zeros_like(x)] * order
 
 
-@dataclass(frozen=True)
-class _Factor:
-    """B where there are walls, as a function of (t, x)."""
+class _Factor(Field):
+    """B: the time since the instant, times a distance from the walls; of each what is built in."""
 
-    lift: Lift
-    place: Place
+    def __init__(self, lift: Lift, place: Place) -> None:
+        super().__init__()
+        self.instant: float | None = None
+        if lift.instant is not None:
+            start, end = place.interval
+            self.instant, self.span = lift.instant[1].instant(place.interval), end - start
+        self.domain, self.sides = place.domain, [wall.side for wall in lift.walls.values()]
 
-    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        out = torch.ones_like(x[..., 0])
-        if self.lift.instant is not None:
-            start, end = interval = self.place.interval
-            out = out * (t - self.lift.instant[1].instant(interval)) / (end - start)
-        if self.lift.walls:
-            sides = [wall.side for wall in self.lift.walls.values()]
-            out = out * self.place.domain.distance(x, sides)
-        return out
+    def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        if self.sides:
+            value, *derivatives = self.domain.distance(x, self.sides, order)
+        else:
+            value, derivatives = torch.ones_like(t), [torch.zeros_like(x)] * order
+        if self.instant is None:
+            return value, *derivatives
+        since = (t - self.instant) / self.span
+        return since * value, *(since.unsqueeze(-1) * part for part in derivatives)
 
 
 def lift_of(conditions: Mapping[str, Condition], place: Place) -> Lift:
