@@ -135,7 +135,8 @@ def test_times():
     assert all(row["one probe"].median > 0 for row in (training, forward))
     pytest.importorskip("zuko")
     rows = list(times.zuko(QUICK))
-    assert [row["d"] for row in rows] == [2] * 4 and rows[0]["our evaluations"] > 10
+    assert [row["d"] for row in rows] == [2] * 6 and rows[0]["our evaluations"] > 10
+    assert [row["memory"] for row in rows[::2]] == ["fresh", "kept", "ample"]
 
 
 def test_the_command(tmp_path):

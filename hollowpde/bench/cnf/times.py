@@ -89,7 +89,8 @@ def zuko(budget: Budget) -> Iterator[Row]:
         "fresh": lambda: None, "kept": keep_freed_memory, "ample": lambda: _train_once(budget)
     }  # fmt: skip
     for (memory, enter), training in itertools.product(states.items(), (True, False)):
-        enter()
+        if training:
+            enter()
         for dim in budget.up_to(2, 64, 256) if training else budget.up_to(2, 64, 256, 512):
             flow = CNF(_slim(dim), solver=Dopri5(_RTOL, _ATOL))
             x = points(dim, _ZUKO_BATCH)
@@ -156,9 +157,9 @@ ZUKO = Heading(
         "Time of zuko divided by ours: above 1 ours is faster.",
         "Memory: fresh, as a process has it that begins with such a flow; kept, once a block of "
         "32 MB has been freed, from when on glibc keeps freed memory for later; ample, after a "
-        f"training step of the other table at d = {_DIMENSIONS[-1]}, which leaves more of it than "
-        "any tensor here takes. Until then tensors beyond 32 MB are mapped anew each time, such "
-        "as zuko's Jacobians at d = 512.",
+        f"training step with one probe of the network of the other table at d = {_DIMENSIONS[-1]}, "
+        "which leaves more of it than any tensor here takes. Until then tensors beyond 32 MB are "
+        "mapped anew each time, such as zuko's Jacobians at d = 512.",
     ),
     ("memory", "pass", "d"),
     "zuko / ours",
