@@ -157,9 +157,9 @@ ZUKO = Heading(
         "Time of zuko divided by ours: above 1 ours is faster.",
         "Memory: fresh, as a process has it that begins with such a flow; kept, once a block of "
         "32 MB has been freed, from when on glibc keeps freed memory for later; ample, after a "
-        f"training step with one probe of the network of the other table at d = {_DIMENSIONS[-1]}, "
-        "which leaves more of it than any tensor here takes. Until then tensors beyond 32 MB are "
-        "mapped anew each time, such as zuko's Jacobians at d = 512.",
+        "training step with one probe of the network of the other table at d = "
+        f"{_DIMENSIONS[-1]}, which leaves more of it than any tensor here takes. Until then those "
+        "beyond 32 MB are mapped anew each time, such as zuko's Jacobians at d = 512.",
     ),
     ("memory", "pass", "d"),
     "zuko / ours",
