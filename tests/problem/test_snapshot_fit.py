@@ -304,6 +304,9 @@ def test_a_flat_profile_is_reported():
     assert "far less" in loose(flat, "Because.")[0] and loose(flat, "Because.")[0].endswith(".")
     low, high = steep.interval
     assert 0.94 < low < 1 < high < 1.06
+    # Where it is narrower than the factors that are tried, or beyond them, the best of these.
+    beyond = Profile("D", factors, 900 * (factors - 5) ** 2)
+    assert beyond.interval == (factors[-1], factors[-1])
 
 
 def test_little_data_says_little_of_the_scale():

@@ -26,8 +26,11 @@ class Profile:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The factors that 90 % confidence does not exclude; an end is the last one tried."""
-        inside = self.factors[self.excess <= NINETY]
+        """The factors that 90 % confidence does not exclude; an end is the last one tried.
+
+        Where it excludes all that were tried, the best of them.
+        """
+        inside = self.factors[self.excess <= max(NINETY, self.excess.min())]
         return float(inside.min()), float(inside.max())
 
     @property
