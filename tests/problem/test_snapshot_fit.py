@@ -304,9 +304,21 @@ def test_a_flat_profile_is_reported():
     assert "far less" in loose(flat, "Because.")[0] and loose(flat, "Because.")[0].endswith(".")
     low, high = steep.interval
     assert 0.94 < low < 1 < high < 1.06
-    # Where it is narrower than the factors that are tried, or beyond them, the best of these.
+
+
+def test_a_profile_away_from_the_fit_is_reported_as_such():
+    factors = np.exp(np.linspace(-1.4, 1.4, 101))
+    # Narrower than the factors that are tried, or beyond them: the best of these.
+    sharp = Profile("D", factors, 1e9 * (factors - 1.01) ** 2)
+    nearest = factors[np.abs(factors - 1.01).argmin()]
+    assert sharp.interval == (nearest, nearest) and loose(sharp, "why") == []
     beyond = Profile("D", factors, 900 * (factors - 5) ** 2)
     assert beyond.interval == (factors[-1], factors[-1])
+    (sentence,) = loose(beyond, "why")
+    assert "far more than" in sentence and "hp.WeakForm()" in sentence
+    twice = Profile("D", factors, 900 * (factors - 2) ** 2)
+    (sentence,) = loose(twice, "why")
+    assert "from 2 to 2" in sentence and "not identified" not in sentence
 
 
 def test_little_data_says_little_of_the_scale():

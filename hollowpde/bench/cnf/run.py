@@ -145,14 +145,14 @@ def tables(outcomes: Mapping[Cell, Curve], seconds: float) -> list[Result]:
             {
                 "density": name,
                 "NLL": kind,
-                **_spreads(of, lambda c, zero=zero: c.nll[-1] - zero),  # type: ignore[misc]
+                **_spreads(of, _above(zero, -1)),
                 "gain": _gain(of[EXACT], of[PROBE]),
             }
         )
         final["nfe"].append({"density": name, **_spreads(of, lambda c: c.nfe[-1])})
         final["steps"].append({"density": name, **_spreads(of, lambda c: c.steps[-1])})
         for k, share in enumerate(SHARES):
-            values = _spreads(of, lambda c, k=k, zero=zero: _at(c.nll, k) - zero)  # type: ignore[misc]
+            values = _spreads(of, _above(zero, k))
             moving.append(
                 {
                     "density": name,
@@ -184,6 +184,11 @@ def _spreads(
         rival: Spread.over([number(c) for c in curves.values()]) if curves else None
         for rival, curves in of.items()
     }
+
+
+def _above(zero: float, look: int) -> Callable[[Curve], float]:
+    """The NLL at a look, less the entropy."""
+    return lambda c: _at(c.nll, look) - zero
 
 
 def _gain(exact: Mapping[int, Curve], probe: Mapping[int, Curve]) -> Spread | None:

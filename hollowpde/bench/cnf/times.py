@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -85,39 +84,44 @@ def zuko(budget: Budget) -> Iterator[Row]:
         from zuko.flows import CNF as Zuko
     except ImportError:
         return
-    states = {
+    states: dict[str, Callable[[], object]] = {
         "fresh": lambda: None, "kept": keep_freed_memory, "ample": lambda: _train_once(budget)
     }  # fmt: skip
-    for (memory, enter), training in itertools.product(states.items(), (True, False)):
-        if training:
-            enter()
-        for dim in budget.up_to(2, 64, 256) if training else budget.up_to(2, 64, 256, 512):
-            flow = CNF(_slim(dim), solver=Dopri5(_RTOL, _ATOL))
-            x = points(dim, _ZUKO_BATCH)
-            tasks = [(flow, flow.log_prob)]
-            for exact in (True, False):
-                other = Zuko(
-                    dim, hidden_features=_WIDTHS, activation=nn.SiLU, exact=exact, atol=_ATOL,
-                    rtol=_RTOL,
-                )  # fmt: skip
-                tasks.append((other, partial(_zuko_density, other)))
-            own, *others = budget.time(
-                [
-                    partial(_training, module, log_prob, x)
-                    if training
-                    else partial(_density, log_prob, x)
-                    for module, log_prob in tasks
-                ]
-            )
-            names = ("zuko, exact", "zuko, one probe")
-            yield {
-                "memory": memory,
-                "pass": "training step" if training else "log_prob",
-                "d": dim,
-                **{name: Ratio.of(y, own) for name, y in zip(names, others, strict=True)},
-                "our ms": Ratio.of(own, own).milliseconds,
-                "our evaluations": flow.nfe,
-            }
+    for memory, enter in states.items():
+        enter()
+        for training in (True, False):
+            for row in _beside(Zuko, training, budget):
+                yield {"memory": memory, **row}
+
+
+def _beside(other_flow: type[nn.Module], training: bool, budget: Budget) -> Iterator[Row]:
+    """One pass of theirs, exact and by one probe, as multiples of ours."""
+    for dim in budget.up_to(2, 64, 256) if training else budget.up_to(2, 64, 256, 512):
+        flow = CNF(_slim(dim), solver=Dopri5(_RTOL, _ATOL))
+        x = points(dim, _ZUKO_BATCH)
+        tasks: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [(flow, flow.log_prob)]
+        for exact in (True, False):
+            other = other_flow(
+                dim, hidden_features=_WIDTHS, activation=nn.SiLU, exact=exact, atol=_ATOL,
+                rtol=_RTOL,
+            )  # fmt: skip
+            tasks.append((other, partial(_zuko_density, other)))
+        own, *others = budget.time(
+            [
+                partial(_training, module, log_prob, x)
+                if training
+                else partial(_density, log_prob, x)
+                for module, log_prob in tasks
+            ]
+        )
+        names = ("zuko, exact", "zuko, one probe")
+        yield {
+            "pass": "training step" if training else "log_prob",
+            "d": dim,
+            **{name: Ratio.of(y, own) for name, y in zip(names, others, strict=True)},
+            "our ms": Ratio.of(own, own).milliseconds,
+            "our evaluations": flow.nfe,
+        }
 
 
 def _train_once(budget: Budget) -> None:

@@ -262,6 +262,11 @@ _SECONDS = Heading(
 )
 
 
+def _best_by(epoch: int) -> Callable[[Trained], float]:
+    """The least bound up to an epoch."""
+    return lambda one: min(one.bounds[:epoch])
+
+
 def _by_epochs(name: str, of: ByKind) -> list[Row]:
     longest = max((len(one.bounds) for runs in of.values() for one in runs.values()), default=0)
     looks = [look for look in _LOOKS if look < longest]
@@ -269,10 +274,7 @@ def _by_epochs(name: str, of: ByKind) -> list[Row]:
         {
             "data": name,
             "epochs": look,
-            **{
-                kind: _spread(trained, lambda one, look=look: min(one.bounds[:look]))  # type: ignore[misc]
-                for kind, trained in of.items()
-            },
+            **{kind: _spread(trained, _best_by(look)) for kind, trained in of.items()},
         }
         for look in ([*looks, longest] if longest else [])
     ]

@@ -164,7 +164,8 @@ class Box(Domain):
         low, high = (c.to(x) for c in self.corners)
         width, whole = high - low, None in sides
         on = {side for side in sides if side is not None}
-        # Which of the two ends of each coordinate the factor vanishes at.
+        # Which of the two ends of each coordinate the factor vanishes at, each of them once: where
+        # it vanished twice, the slope would be fixed too.
         lower, upper = (
             torch.tensor(
                 [whole or Side(i, upper=end) in on for i in range(self.dim)], device=x.device

@@ -71,6 +71,12 @@ def loose(profile: Profile, why: str) -> list[str]:
     low, high = profile.interval
     below = f"from {low:.2g}" if low > profile.factors.min() else "from far less than"
     above = f"to {high:.2g}" if high < profile.factors.max() else "to far more than"
+    if low > 1 or high < 1:
+        # Known, but not at what was fitted: by other equations than those of the profile.
+        return [
+            f"{profile.name} is off: the data ask for {below} {above} times the fitted one (90 % "
+            "confidence). Match by hp.WeakForm(), whose equations say so, or simplify the drift."
+        ]
     return [
         f"{profile.name} is not identified: {below} {above} times the fitted one explains the "
         f"data as well (90 % confidence). {why}"
