@@ -67,6 +67,10 @@ class Scaled(Field):
         self.field = field
         self.register_buffer("scale", scale)
 
+    def resize(self, size: Tensor) -> None:
+        """Take factors `(d,)` by which outputs of order one become those of that size."""
+        self.scale.copy_(size)
+
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
         return tuple(self.scale * y for y in self.field.dimwise(t, x, order))
 

@@ -238,6 +238,29 @@ def test_the_flux_form_is_refused_in_more_dimensions():
         hp.SDEProblem(name="x", data=data, matching=hp.FluxForm()).begin(Compute(0))
 
 
+def far_away(n, generator):
+    return torch.tensor([2.0, 0.5]) + 0.2 * torch.randn(n, 2, generator=generator)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_gradient_is_one_in_the_units_of_the_user(tmp_path, paired):
+    sde = Linear([[-1.0, -0.5], [-0.5, -2.0]], [0.5, 0.02])
+    data = hp.Simulated(sde, far_away, torch.linspace(0, 2, 9), 300, 0, 0.05, paired=paired)
+    drift = hp.Gradient() if paired else hp.Known(lambda t, y: -y, plus=hp.Gradient())
+    run = hp.fit(
+        hp.SDEProblem(name="x", data=data, drift=drift), tmp_path / "run",
+        overrides=[
+            "matching.first.steps=2", "matching.optimiser.steps=2", "transition.first.steps=5",
+            "transition.whole.steps=2", *LEAN,
+        ],
+    )  # fmt: skip
+    field = run.sde.drift
+    x = torch.tensor([[1.0, -0.1], [0.3, 0.2]], dtype=torch.float64)
+    J = torch.func.vmap(torch.func.jacfwd(lambda y: field(torch.zeros(()), y)))(x)
+    assert J[:, 0, 1].abs().min() > 1e-4
+    torch.testing.assert_close(J, J.mT, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [

@@ -141,4 +141,4 @@ class Coefficients(nn.Module):
 def _scale(field: Field, scale: Tensor) -> None:
     for part in field.modules():
         if isinstance(part, Scaled):
-            part.scale.copy_(scale)
+            part.resize(scale)

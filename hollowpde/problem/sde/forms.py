@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hollowpde.data import Standardisation
 from hollowpde.errors import InputError
@@ -16,6 +16,7 @@ from hollowpde.nets import (
     Autonomous,
     ConstantField,
     FromLogDiffusion,
+    Gradient,
     LinearField,
     Masked,
     Positive,
@@ -98,6 +99,33 @@ class Network(Form):
         return field if all(place.noisy) else Masked(field, place.noisy)
 
 
+@dataclass(frozen=True)
+class Downhill(Network):
+    """A drift that is a gradient in the user's units, or those of the logarithms taken."""
+
+    spec: Gradient
+
+    def drift(self, place: Place, diffusion: Field) -> Field:
+        return DownhillField(place.network(self.spec), place.units)
+
+
+class DownhillField(Scaled):
+    r"""`-grad U` by x as a drift of z, `z_i = (x_i - shift_i) / scale_i`.
+
+    $$ f_i = - a \, scale_i^{-2} \, \partial_{z_i} U $$
+
+    The factors of a gradient are not free: but for one number a they follow from the units.
+    """
+
+    def __init__(self, field: Field, units: Standardisation) -> None:
+        super().__init__(field, torch.ones(len(units.scale)))
+        self.units = units
+
+    def resize(self, size: Tensor) -> None:
+        factors = self.units.scale.to(self.scale) ** -2
+        self.scale.copy_(factors * (size / factors).log().mean().exp())
+
+
 @dataclass(frozen=True, eq=False)
 class Parametric(Form):
     """A drift or squared diffusion of the user's own, in the user's units, to be fitted.
@@ -154,7 +182,7 @@ class Known(Form):
         known = _user_drift(self._fixed(), place, diffusion)
         if self.plus is None:
             return known
-        return Sum(known, Network(self.plus).drift(place, diffusion))
+        return Sum(known, as_form(self.plus).drift(place, diffusion))
 
     def diffusion(self, place: Place) -> Field:
         if self.plus is not None:
@@ -183,7 +211,7 @@ def as_form(given: Form | NetworkSpec) -> Form:
             f"a drift or diffusion must be hp.Hollow(...), hp.Linear(), hp.Constant(), "
             f"hp.Known(...), hp.Parametric(...) or the like, but is a {type(given).__name__}."
         )
-    return Network(given)
+    return Downhill(given) if isinstance(given, Gradient) else Network(given)
 
 
 def _user_drift(function: FieldLike | nn.Module, place: Place, diffusion: Field) -> Field:
