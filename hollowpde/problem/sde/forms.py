@@ -123,7 +123,8 @@ class DownhillField(Scaled):
 
     def resize(self, size: Tensor) -> None:
         factors = self.units.scale.to(self.scale) ** -2
-        self.scale.copy_(factors * (size / factors).log().mean().exp())
+        # A mean that a coordinate at rest in all paths does not take to nothing.
+        self.scale.copy_(factors * (size / factors).mean())
 
 
 @dataclass(frozen=True, eq=False)
