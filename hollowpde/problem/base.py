@@ -13,7 +13,7 @@ from torch import nn
 
 from hollowpde.errors import InputError
 from hollowpde.problem.panel import Panel
-from hollowpde.problem.stage import SideBySide, Stage
+from hollowpde.problem.stage import Group
 
 Metrics = dict[str, float | int]
 
@@ -40,7 +40,7 @@ class Fit(ABC):
     model: nn.Module
 
     @abstractmethod
-    def stages(self) -> Iterator[Stage | SideBySide]:
+    def stages(self) -> Iterator[Group]:
         """The stages in order; each is asked for when the one before has been run.
 
         A resumed fit asks for all of them again with the model already restored, so decisions

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -209,3 +209,22 @@ class SideBySide:
 
     stages: Sequence[Stage]
     processes: int
+
+
+@dataclass(frozen=True)
+class Together:
+    """Stages of the same form that are trained at once, their parameters stacked.
+
+    Each keeps an optimiser and a pace of its own; only losses and gradients are evaluated for all
+    in one go. That is cheaper where a batch is small, and Python the most of the work.
+
+    Arguments:
+        stages: each with a module of its own, all with the same parameters but for their values.
+        losses: of such a module and a batch, that of one stage; what `torch.func.vmap` takes.
+    """
+
+    stages: Sequence[Stage]
+    losses: Callable[[nn.Module, Any], Mapping[str, Tensor]]
+
+
+Group: TypeAlias = Stage | SideBySide | Together

@@ -8,15 +8,13 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 
 import torch
-from torch import Tensor
 
 from hollowpde.errors import HollowPDEError, TrainingError
 from hollowpde.problem.stage import Stage
-from hollowpde.training.history import Row
+from hollowpde.training.outcome import Outcome, trained
 from hollowpde.training.running import Running
 
 _POLL_SECONDS = 0.1
@@ -31,15 +29,6 @@ _asked_to_stop: Event | None = None
 
 class NotPicklableError(HollowPDEError):
     """A stage holds what cannot be sent to another process."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is left of a stage: its best weights, how many steps it took, and its history."""
-
-    weights: dict[str, Tensor]
-    steps: int
-    rows: list[Row]
 
 
 def run_elsewhere(
@@ -89,17 +78,8 @@ def _train(sent: bytes, seed: int) -> bytes:
         stage: Stage = pickle.loads(sent)  # our own, of the parent process
     except Exception as error:  # a file that only the parent knows, for one
         raise NotPicklableError(_ADVICE.format(error)) from error
-    running = Running(stage, seed)
-    running.begin()
-    rows: list[Row] = []
-    while not running.finished:
-        if _asked_to_stop is not None and _asked_to_stop.is_set():
-            return b""  # nobody waits for it any more
-        running.advance()
-        if running.due:
-            rows.append(running.row(running.validate(), 0.0))
-    running.keep_best()
-    return pickle.dumps(Outcome(stage.module.state_dict(), running.step, rows))
+    stop = _asked_to_stop
+    return pickle.dumps(trained(Running(stage, seed), lambda: stop is not None and stop.is_set()))
 
 
 def _begin(stop: Event, threads: int) -> None:

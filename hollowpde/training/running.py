@@ -101,7 +101,7 @@ class Running:
         seen: list[Mapping[str, Tensor]] = []
 
         def total() -> Tensor:
-            losses = self.stage.losses(batch, progress)
+            losses = self.losses(batch, progress)
             value = torch.stack(list(losses.values())).sum()
             if not seen and not torch.isfinite(value):
                 named = ", ".join(f"{name} = {v.item():g}" for name, v in losses.items())
@@ -116,7 +116,7 @@ class Running:
         def loss() -> float:
             value = total()
             self.optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            self.differentiate(value)
             if math.isfinite(setting.clip):
                 nn.utils.clip_grad_norm_(self.parameters, setting.clip)
             return float(value.detach())
@@ -137,6 +137,14 @@ class Running:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, weight)
         return values
+
+    def losses(self, batch: Any, progress: float) -> Mapping[str, Tensor]:
+        """The named losses of a batch, whose sum is differentiated next if it is at all."""
+        return self.stage.losses(batch, progress)
+
+    def differentiate(self, total: Tensor) -> None:
+        """Leave the gradient of the sum of the last losses with the parameters."""
+        total.backward()
 
     def _step_of_least_squares(
         self, optimiser: GaussNewton, total: Callable[[], Tensor], batch: Any

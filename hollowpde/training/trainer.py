@@ -12,11 +12,13 @@ from types import FrameType
 
 from torch import nn
 
-from hollowpde.problem.stage import SideBySide, Stage
+from hollowpde.problem.stage import Group, SideBySide, Stage, Together
 from hollowpde.training.elsewhere import NotPicklableError, run_elsewhere
 from hollowpde.training.history import Row
+from hollowpde.training.outcome import Outcome
 from hollowpde.training.progress import Progress
 from hollowpde.training.running import Running, State
+from hollowpde.training.together import run_together
 
 # Seconds between checkpoints: so much work may be lost to a power cut.
 _CHECKPOINT_SECONDS = 10.0
@@ -43,7 +45,7 @@ class Trainer:
     steps: int = 0
     _current: State | None = None
 
-    def run(self, stages: Iterable[Stage | SideBySide]) -> None:
+    def run(self, stages: Iterable[Group]) -> None:
         """Run the stages that are not done yet.
 
         Raises:
@@ -52,10 +54,13 @@ class Trainer:
         """
         with between_steps() as interrupted:
             for item in stages:
-                if isinstance(item, SideBySide):
-                    self._run_together(item, interrupted)
-                else:
-                    self._run_one(item, interrupted)
+                match item:
+                    case SideBySide():
+                        self._run_side_by_side(item, interrupted)
+                    case Together():
+                        self._run_together(item, interrupted)
+                    case Stage():
+                        self._run_one(item, interrupted)
             # Once more, with what was decided after the last stage.
             self.save(self.state())
             if interrupted.is_set():
@@ -88,7 +93,25 @@ class Trainer:
         self._run_stage(running, interrupted)
         self._finished(stage)
 
-    def _run_together(self, group: SideBySide, interrupted: threading.Event) -> None:
+    def _run_together(self, group: Together, interrupted: threading.Event) -> None:
+        """Kept once all are done: of some of them no digit could be told again."""
+        stages = group.stages
+        if all(stage.name in self.done for stage in stages):
+            return
+        start = time.monotonic()
+        name, steps = f"{stages[0].name}, and the others at once", stages[0].optimiser.steps
+        with self.progress.stage(name, steps, 0) as show:
+            outcomes = run_together(group, self.seed, interrupted.is_set, show)
+        if outcomes is None:
+            raise KeyboardInterrupt
+        self.seconds += time.monotonic() - start
+        for stage, outcome in zip(stages, outcomes, strict=True):
+            self._take(stage, outcome)
+            self.done.append(stage.name)
+        self.save(self.state())
+        self.progress.say(f"{stages[0].name}, and {len(stages) - 1} others at once: done")
+
+    def _run_side_by_side(self, group: SideBySide, interrupted: threading.Event) -> None:
         """In other processes, or one after another if there is one, or a stage cannot travel."""
         left = [stage for stage in group.stages if stage.name not in self.done]
         # One that was interrupted while it ran alone goes on alone.
@@ -109,16 +132,19 @@ class Trainer:
         start = time.monotonic()
         with closing(run_elsewhere(stages, self.seed, processes, interrupted.is_set)) as outcomes:
             for stage, outcome in outcomes:
-                stage.module.load_state_dict(outcome.weights)
-                self.steps += outcome.steps
                 self.seconds += time.monotonic() - start
                 start = time.monotonic()
-                seconds = round(self.seconds, 3)
-                self.history += [{**row, "seconds": seconds} for row in outcome.rows]
+                self._take(stage, outcome)
                 self._finished(stage)
                 self.progress.say(f"{stage.name}: done, in a process of its own")
         if interrupted.is_set():
             raise KeyboardInterrupt
+
+    def _take(self, stage: Stage, outcome: Outcome) -> None:
+        stage.module.load_state_dict(outcome.weights)
+        self.steps += outcome.steps
+        seconds = round(self.seconds, 3)
+        self.history += [{**row, "seconds": seconds} for row in outcome.rows]
 
     def _finished(self, stage: Stage) -> None:
         self.done.append(stage.name)

@@ -17,11 +17,12 @@ import hollowpde as hp
 from hollowpde.data import Logarithms, Pairs
 from hollowpde.likelihoods import EulerMaruyama, LocalLinearization, MixtureClosure, MomentClosure
 from hollowpde.problem import Compute
-from hollowpde.problem.sde.bootstrap import resampled
+from hollowpde.problem.sde import bootstrap
+from hollowpde.problem.sde.bootstrap import counted, resampled
 from hollowpde.problem.sde.choice import compare, ladder
 from hollowpde.problem.sde.learned import FittedSDE
 from hollowpde.problem.sde.metrics import parameter_metrics
-from hollowpde.problem.sde.rows import always
+from hollowpde.problem.sde.rows import always, take
 from hollowpde.problem.stage import Stage
 from hollowpde.training import Progress, running
 from hollowpde.training.elsewhere import run_elsewhere
@@ -315,6 +316,97 @@ def test_paths_are_resampled_whole():
     assert not torch.equal(rows, resampled(Pairs(*[column] * 4, path), seed=4))
 
 
+def test_drawn_rows_count_as_often_as_they_are_drawn():
+    fit = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=40)).begin(Compute(0))
+    coefficients = fit.coefficients
+    pair = coefficients.model.pair(0)
+    rows = resampled(coefficients.train, 5)
+    for most in (len(rows.unique()), len(rows)):
+        drawn = counted(coefficients.train, rows, most)
+        assert len(drawn.counts) == most
+        assert drawn.counts.sum() == len(rows)
+        likelihood = EulerMaruyama()
+        torch.testing.assert_close(
+            coefficients.nll(pair, likelihood, drawn.rows, drawn.counts),
+            coefficients.nll(pair, likelihood, take(coefficients.train, rows)),
+        )
+
+
+class Speed(nn.Module):
+    """A drift with a parameter in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.speed = nn.Parameter(torch.tensor(1.0))
+        self.inner = nn.Linear(1, 1)
+        self.inner.weight = nn.Parameter(torch.tensor([[1.0]]))
+        self.outer = nn.Linear(1, 1)
+        self.outer.weight = self.inner.weight
+
+    def forward(self, t, y):
+        return -self.speed * self.outer(self.inner(y))
+
+
+class Counting(nn.Module):
+    """A drift that looks at the values, which is nothing for all members at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.speed = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, t, y):
+        return -self.speed * y if self.speed > -10 else y
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch compiles parts of itself
+@pytest.mark.parametrize("form", ["networks", "parametric", "noise", "batches", "time"])
+def test_members_at_once_are_those_one_by_one(tmp_path, monkeypatch, form):
+    changes, more = {}, []
+    if form == "parametric":
+        changes = {"drift": hp.Parametric(Speed())}
+    if form == "noise":
+        changes = {"observation": hp.ObservationNoise(0.1), "diffusion": hp.Constant()}
+    if form == "batches":
+        more = ["transition.whole_pairs=0", "transition.batch=64", "transition.late_batch=128",
+                "transition.optimiser.steps=20", "uncertainty.optimiser.steps=20"]  # fmt: skip
+    if form == "time":
+        changes = {"autonomous": False}
+    problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=30), **changes)
+    settings = [
+        *NO_DENSITY, "transition.first.steps=60", "transition.whole.steps=2",
+        "uncertainty.members=3", "uncertainty.whole.steps=2", *more,
+    ]  # fmt: skip
+    runs = {}
+    for few in (512, 0):
+        monkeypatch.setattr(bootstrap, "_FEW", few)
+        monkeypatch.setattr(bootstrap, "_FEW_FOR_FORMULAS", few)
+        # In double precision: an optimiser makes much of rounding before it has converged.
+        runs[few] = hp.fit(problem, tmp_path / str(few), dtype=torch.float64, overrides=settings)
+        log = (runs[few].path / "log.txt").read_text()
+        assert ("at once: done" in log) is (few > 0)
+    x = torch.linspace(0, 2, 5).unsqueeze(-1)
+    for name in ("drift", "diffusion"):
+        one, other = (getattr(run.ensemble, name)(0.3, x) for run in runs.values())
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+    assert not torch.equal(one[0], one[1])
+    steps = [run.metrics["steps"] for run in runs.values()]
+    assert steps[0] == steps[1]
+
+
+def test_what_cannot_be_evaluated_at_once_is_fitted_one_by_one(tmp_path, caplog):
+    problem = hp.SDEProblem(
+        name="ou", data=paths(OU, [0.0], n=20), drift=hp.Parametric(Counting()),
+        diffusion=hp.Constant(),
+    )  # fmt: skip
+    settings = [*NO_DENSITY, "transition.first.steps=20", "transition.whole.steps=1",
+                "uncertainty.members=2", "uncertainty.whole.steps=1"]  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        run = hp.fit(problem, tmp_path / "run", overrides=settings)
+    assert "not all members at once, since the losses do not allow it" in caplog.text
+    assert len(run.ensemble) == 2
+
+
 def test_bands(tmp_path):
     problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0]), truth=OU)
     run = hp.fit(problem, tmp_path / "run", overrides=[
@@ -393,7 +485,7 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, stop_at):
 
 
 def test_members_in_processes_of_their_own(tmp_path, monkeypatch):
-    problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=60), truth=OU)
+    problem = hp.SDEProblem(name="ou", data=paths(OU, [0.0], n=120), truth=OU)
     settings = [
         *NO_DENSITY, "transition.first.steps=30", "transition.whole.steps=2",
         "uncertainty.members=3", "uncertainty.whole.steps=3",
@@ -448,7 +540,7 @@ def test_an_estimate_is_not_lost_to_the_end_of_another_interval():
 
 def test_what_cannot_be_sent_to_a_process_is_fitted_here(tmp_path):
     problem = hp.SDEProblem(
-        name="ou", data=paths(OU, [0.0], n=60), diffusion=hp.Constant(),
+        name="ou", data=paths(OU, [0.0], n=400), diffusion=hp.Constant(),
         drift=hp.Known(lambda t, y: 1.5 * (2.0 - y)),
     )  # fmt: skip
     run = hp.fit(problem, tmp_path / "run", overrides=[

@@ -8,20 +8,38 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
-from hollowpde.problem.sde.coefficient_fit import CoefficientFit
-from hollowpde.problem.sde.rows import mean_over
-from hollowpde.problem.stage import LBFGS, Adam, SideBySide, Stage, derived_seed
+from hollowpde.problem.sde.coefficient_fit import Batches, CoefficientFit
+from hollowpde.problem.sde.coefficients import Coefficients
+from hollowpde.problem.sde.rows import always, mean_over, take, transitions
+from hollowpde.problem.stacked import losses_and_gradients
+from hollowpde.problem.stage import (
+    LBFGS,
+    Adam,
+    Group,
+    SideBySide,
+    Stage,
+    Together,
+    derived_seed,
+)
 
 log = logging.getLogger(__name__)
 
-# Steps by which the cost is measured before it is spent.
-_TRIAL_STEPS = 3
+# Transitions in a step, times dimensions, up to which members are cheaper at once: with networks,
+# and for formulas of a few operations. Measured with 16 members: 1.4 to 3 times as fast below,
+# hardly faster at twice as many, slower at ten times.
+_FEW = 512
+_FEW_FOR_FORMULAS = 2048
+# The largest difference of losses that is rounding.
+_SAME = 1e-4
+# Evaluations by which the cost is measured before it is spent.
+_TRIALS = 3
 
 
 @dataclass(frozen=True)
@@ -31,10 +49,14 @@ class Bootstrap:
     Each member also chooses its diffusion anew, on resampled held-out paths: so that the choice,
     which is uncertain too, does not make bands narrower than they should be.
 
+    Where steps are small (up to 512 transitions times dimensions, 2048 without networks) members
+    are trained at once on stacked parameters, each with an optimiser and an end of its own.
+
     Arguments:
         members: how many; 0 leaves it out, 16 give sensible bands.
-        processes: in how many processes at a time. A script that asks for more than one must
-            have its code under `if __name__ == "__main__":`, as all that start processes.
+        processes: in how many processes at a time, where steps are larger. A script that asks for
+            more than one must have its code under `if __name__ == "__main__":`, as all that start
+            processes.
         whole: of each, where there are few enough pairs to take all at once.
         optimiser: of each, where there are more.
 
@@ -60,7 +82,7 @@ class EnsembleFit:
     def __init__(self, setting: Bootstrap, fit: CoefficientFit, seed: int) -> None:
         self.setting, self.fit, self.seed = setting, fit, seed
 
-    def stages(self) -> Iterator[Stage | SideBySide]:
+    def stages(self) -> Iterator[Group]:
         model, setting = self.fit.model, self.setting
         if not setting.members:
             return
@@ -69,56 +91,150 @@ class EnsembleFit:
         for k in range(model.begun, setting.members):
             model.kinds[k] = choices[k] // model.ridges
             model.member(k).load_state_dict(model.pair(choices[k]).state_dict())
-        stages = [self._stage(k) for k in range(setting.members)]
-        self._announce(stages[0])
-        yield SideBySide(stages, setting.processes)
+        stages = self._stages()
+        groups = [
+            Together([stages[k] for k in (model.kinds == kind).nonzero().flatten()], self._losses)
+            for kind in model.kinds.unique()
+        ]
+        if self._few and all(map(_agree, groups)):
+            self._announce(sum(map(_seconds_at_once, groups)), "at once")
+            yield from groups
+        else:
+            n = setting.processes
+            how = f"in {n} processes" if n > 1 else "one by one"
+            self._announce(len(stages) * _seconds(stages[0]), how)
+            yield SideBySide(stages, n)
 
-    def _stage(self, k: int) -> Stage:
-        fit = self.fit
-        rows = resampled(fit.train, derived_seed(self.seed, f"bootstrap {k}"))
-        return Stage(
-            name=f"member {k + 1} of {self.setting.members}",
-            module=fit.model.member(k),
-            batches=fit.batches(rows),
-            losses=partial(self._losses, k),
-            validate=partial(self._validate, k),
-            # The last weights, whatever they validate to: the best of all would favour the start.
-            tie=math.inf,
-            optimiser=self.setting.whole if fit.whole else self.setting.optimiser,
-            stop=fit.setting.stop,
-        )
+    def _stages(self) -> list[Stage]:
+        fit, members = self.fit, range(self.setting.members)
+        drawn = [resampled(fit.train, derived_seed(self.seed, f"bootstrap {k}")) for k in members]
+        most = max(len(rows.unique()) for rows in drawn)
+        return [
+            Stage(
+                name=f"member {k + 1} of {self.setting.members}",
+                module=fit.model.member(k),
+                batches=always(counted(fit.train, rows, most))
+                if fit.whole
+                else partial(_once, fit.in_batches(fit.setting.late_batch, rows)),
+                losses=partial(self._losses_of, k),
+                validate=partial(self._validate, k),
+                # The last weights, whatever they validate to: the best would favour the start.
+                tie=math.inf,
+                optimiser=self.setting.whole if fit.whole else self.setting.optimiser,
+                stop=fit.setting.stop,
+            )
+            for k, rows in enumerate(drawn)
+        ]
 
-    def _losses(self, k: int, batch: Pairs | Windows, progress: float) -> Mapping[str, Tensor]:
+    def _losses_of(self, k: int, batch: Drawn, progress: float) -> Mapping[str, Tensor]:
+        return self._losses(self.fit.model.member(k), batch)
+
+    def _losses(self, member: nn.Module, batch: Drawn) -> Mapping[str, Tensor]:
         fit = self.fit
-        return fit.losses(int(fit.model.chosen), fit.model.member(k), fit.likelihood, batch)
+        assert isinstance(member, Coefficients)
+        return fit.losses(int(fit.model.chosen), member, fit.likelihood, batch.rows, batch.counts)
 
     def _validate(self, k: int) -> float:
         fit, pair = self.fit, self.fit.model.member(k)
         return mean_over(lambda part: fit.nll(pair, fit.likelihood, part), fit.validation)
 
-    def _announce(self, stage: Stage) -> None:
-        """Say what it will cost, by the time of a few steps that change nothing."""
-        generator = torch.Generator().manual_seed(0)
-        start = time.perf_counter()
-        for k in range(_TRIAL_STEPS):
-            progress = k / _TRIAL_STEPS
-            losses = stage.losses(stage.batches(generator, progress), progress)
-            torch.autograd.grad(
-                torch.stack(list(losses.values())).sum(),
-                [p for p in stage.module.parameters() if p.requires_grad],
-                allow_unused=True,
-            )
-        each = (time.perf_counter() - start) / _TRIAL_STEPS
-        members, processes = self.setting.members, self.setting.processes
-        if isinstance(stage.optimiser, LBFGS):
-            steps = stage.optimiser.steps * (stage.optimiser.iterations + 1)
+    @property
+    def _few(self) -> bool:
+        """Whether a step takes so little that members are cheaper at once."""
+        fit = self.fit
+        if fit.further is not None:
+            return False  # equations that are weighed by one pair of coefficients
+        taken = transitions(fit.train) if fit.whole else fit.setting.late_batch
+        limit = _FEW if fit.model.best.weights else _FEW_FOR_FORMULAS
+        return taken * fit.train.x.shape[-1] <= limit
+
+    def _announce(self, each: float, how: str) -> None:
+        """Say what it will cost, by the time of one evaluation for all members."""
+        setting = self.setting
+        if self.fit.whole:
+            steps = setting.whole.steps * (setting.whole.iterations + 1)
         else:
-            steps = stage.optimiser.steps
+            steps = setting.optimiser.steps
         log.info(
-            "uncertainty: %d members of %d steps each, about %.0f s%s",
-            members, steps, each * members * steps,
-            f" in all, in {processes} processes" if processes > 1 else "",
+            "uncertainty: %d members of %d steps each, about %.0f s in all, %s",
+            setting.members, steps, each * steps, how,
         )  # fmt: skip
+
+
+class Drawn(NamedTuple):
+    """Rows, and how often each was drawn."""
+
+    rows: Pairs | Windows
+    counts: Tensor  # (n,)
+
+
+def counted(rows: Pairs | Windows, drawn: Tensor, most: int) -> Drawn:
+    """Each of the rows drawn once with its count, and so many that others can be stacked on it."""
+    index, counts = drawn.unique(return_counts=True)
+    filled = index.new_full((most - len(index),), int(index[0]))
+    return Drawn(
+        take(rows, torch.cat([index, filled])),
+        torch.cat([counts, torch.zeros_like(filled)]).to(rows.x.dtype),
+    )
+
+
+def _once(batches: Batches, generator: torch.Generator, progress: float) -> Drawn:
+    """A batch whose rows count as they come."""
+    rows = batches(generator, progress)
+    return Drawn(rows, torch.ones_like(rows.x[:, 0]))
+
+
+def _first_batch(stage: Stage) -> Drawn:
+    batch = stage.batches(torch.Generator().manual_seed(0), 0.0)
+    assert isinstance(batch, Drawn)
+    return batch
+
+
+def _at_once(group: Together) -> list[dict[str, Tensor]]:
+    """The losses of the first step of all members."""
+    modules, batches = zip(*((s.module, _first_batch(s)) for s in group.stages), strict=True)
+    return [losses for losses, _ in losses_and_gradients(group.losses, modules, batches)]
+
+
+def _agree(group: Together) -> bool:
+    """Whether losses at once are those one by one: a module of the user's may not allow it."""
+    try:
+        both = zip(group.stages, _at_once(group), strict=True)
+    except RuntimeError as error:
+        log.info(
+            "uncertainty: not all members at once, since the losses do not allow it: %s", error
+        )
+        return False
+    with torch.no_grad():
+        for stage, losses in both:
+            alone = stage.losses(_first_batch(stage), 0.0)
+            if not all(torch.allclose(losses[k], v, _SAME, _SAME) for k, v in alone.items()):
+                log.info(
+                    "uncertainty: not all members at once, since it changes their losses: rows of "
+                    "a batch may depend on each other, or a module on what it was called with."
+                )
+                return False
+    return True
+
+
+def _seconds(stage: Stage) -> float:
+    """Of one evaluation with its gradient, by a few that change nothing."""
+    batch, start = _first_batch(stage), time.perf_counter()
+    for _ in range(_TRIALS):
+        torch.autograd.grad(
+            torch.stack(list(stage.losses(batch, 0.0).values())).sum(),
+            [p for p in stage.module.parameters() if p.requires_grad],
+            allow_unused=True,
+        )
+    return (time.perf_counter() - start) / _TRIALS
+
+
+def _seconds_at_once(group: Together) -> float:
+    """The same of all members."""
+    start = time.perf_counter()
+    for _ in range(_TRIALS):
+        _at_once(group)
+    return (time.perf_counter() - start) / _TRIALS
 
 
 def resampled(pairs: Pairs | Windows, seed: int) -> Tensor:

@@ -34,7 +34,6 @@ from hollowpde.problem.sde.rows import (
     first_pairs,
     mean_over,
     standard_error,
-    take,
     transitions,
 )
 from hollowpde.problem.stage import LBFGS, Adam, EarlyStop, Stage
@@ -182,11 +181,19 @@ class CoefficientFit:
         self.further.weigh(anchor.drift, anchor.diffusion)
 
     def losses(
-        self, k: int, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
+        self,
+        k: int,
+        pair: Coefficients,
+        likelihood: TransitionLikelihood,
+        rows: Pairs | Windows,
+        counts: Tensor | None = None,
     ) -> Mapping[str, Tensor]:
-        """What is minimised, of a pair of coefficients with the k-th one's ridge."""
+        """What is minimised, of a pair of coefficients with the k-th one's ridge.
+
+        Rows count once, or `counts` times, `(n,)`.
+        """
         strength = self.ridge(k) / (2 * len(self.train.t))
-        losses = {"transition": self.nll(pair, likelihood, rows)}
+        losses = {"transition": self.nll(pair, likelihood, rows, counts)}
         if self.further is not None:
             nats = self.further.nats(pair.drift, pair.diffusion)
             losses["moments"] = nats / len(self.train.t)
@@ -196,10 +203,15 @@ class CoefficientFit:
         return losses
 
     def nll(
-        self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
+        self,
+        pair: Coefficients,
+        likelihood: TransitionLikelihood,
+        rows: Pairs | Windows,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """The mean negative log-likelihood of transitions, or of windows of them."""
-        return -self.log_prob(pair, likelihood, rows).mean()
+        log_prob = self.log_prob(pair, likelihood, rows)
+        return -log_prob.mean() if counts is None else -(counts * log_prob).sum() / counts.sum()
 
     def log_prob(
         self, pair: Coefficients, likelihood: TransitionLikelihood, rows: Pairs | Windows
@@ -226,7 +238,7 @@ class CoefficientFit:
         return Stage(
             name="first look",
             module=pair,
-            batches=self._in_batches(self.setting.batch),
+            batches=self.in_batches(self.setting.batch),
             losses=losses,
             validate=self._validation(pair, second),
             tie=few_nats(self.validation),
@@ -256,14 +268,12 @@ class CoefficientFit:
             stop=replace(setting.stop, every=1) if self.whole else setting.stop,
         )
 
-    def batches(self, among: Tensor | None = None) -> Batches:
-        """All pairs, if there are few, or batches of them; `among` are rows, as they count."""
-        if not self.whole:
-            return self._in_batches(self.setting.late_batch, among)
-        return always(self.train if among is None else take(self.train, among))
+    def batches(self) -> Batches:
+        """All pairs, if there are few, or batches of them."""
+        return always(self.train) if self.whole else self.in_batches(self.setting.late_batch)
 
-    def _in_batches(self, late: int, among: Tensor | None = None) -> Batches:
-        """Batches of so many transitions, of which a window has several."""
+    def in_batches(self, late: int, among: Tensor | None = None) -> Batches:
+        """Batches of so many transitions, of which a window has several; see `batches`."""
         share = len(self.train.t) / transitions(self.train)
         first, late = (math.ceil(share * n) for n in (self.setting.batch, late))
         return batches(self.train, first, late, among)

@@ -135,7 +135,7 @@ class Coefficients(nn.Module):
             if isinstance(part, LinearField | ConstantField | FromFunction | NoiseLevel)
             for p in part.parameters()
         }
-        return [p for p in self.parameters() if p.requires_grad and id(p) not in free]
+        return [p for p in self.parameters() if id(p) not in free]
 
 
 def _scale(field: Field, scale: Tensor) -> None:

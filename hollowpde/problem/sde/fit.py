@@ -37,7 +37,7 @@ from hollowpde.problem.sde.rows import batches, each, mean_over, thinned, transi
 from hollowpde.problem.sde.verdict import Verdict, paired_verdict
 from hollowpde.problem.sde.verdict.flows import velocity_of_many
 from hollowpde.problem.sde.verdict.panels import verdict_panels
-from hollowpde.problem.stage import SideBySide, Stage
+from hollowpde.problem.stage import Group, Stage
 
 if TYPE_CHECKING:
     from hollowpde.problem.sde.problem import SDEProblem
@@ -104,7 +104,7 @@ class SDEFit(Fit):
         """Held-out paths, and paths of the fitted SDE from the same starts; once it is fitted."""
         return resimulate_seen(self.learned, self.split.test, self.compute.seed)
 
-    def stages(self) -> Iterator[Stage | SideBySide]:
+    def stages(self) -> Iterator[Group]:
         yield from self.coefficients.stages()
         yield from self.mixture.stages()
         if self.problem.joint.optimiser.steps:
