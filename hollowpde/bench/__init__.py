@@ -38,7 +38,7 @@ BENCHES = {
     ),
     "sde": Bench(
         title="Drift and diffusion from paths: how well they are found, and by whom.",
-        parts={name: case.title for name, case in sde.CASES.items()},
+        parts=sde.PARTS,
         budget=sde.Budget(),
         quick=sde.QUICK,
         run=sde.run,

@@ -191,7 +191,7 @@ def test_the_plain_network_begins_at_the_quadratic_variation_and_learns(coarse):
 
 def test_errors_are_those_of_the_metrics(coarse):
     task = coarse.task(3, paths=40)
-    fit = ours.fitted(ours._lean(task.problem, 10), task.seed)
+    fit = ours.fitted(ours.lean(task.problem, 10), task.seed)
     metrics = errors_against_truth(fit.learned, task.truth, fit.split.test)
     expected = (metrics["drift_rel_l2"], metrics["diffusion_rel_l2"])
     assert task.errors(ours._estimate(fit)) == pytest.approx(expected, rel=1e-5)

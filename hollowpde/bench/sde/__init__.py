@@ -1,7 +1,6 @@
 """Drift and diffusion from paths, estimated by this library and by others from the same data."""
 
-from hollowpde.bench.sde.cases import CASES
-from hollowpde.bench.sde.cells import QUICK, Budget
-from hollowpde.bench.sde.run import run
+from hollowpde.bench.sde.coverage import Budget
+from hollowpde.bench.sde.run import PARTS, QUICK, run
 
-__all__ = ["CASES", "QUICK", "Budget", "run"]
+__all__ = ["PARTS", "QUICK", "Budget", "run"]

@@ -40,9 +40,6 @@ class Budget:
     paths: int | None = None
 
 
-QUICK = Budget(seeds=1, steps=50, paths=100)
-
-
 @dataclass(frozen=True)
 class Cell:
     """What is estimated, by whom, and all that the result depends on."""

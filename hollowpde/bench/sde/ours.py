@@ -22,12 +22,12 @@ Optimiser = TypeVar("Optimiser", Adam, LBFGS)
 
 def ours(task: Task, steps: int | None) -> Estimate:
     """`SDEProblem` with its defaults, as `hollowpde fit` fits it."""
-    return _estimate(fitted(_lean(task.problem, steps), task.seed))
+    return _estimate(fitted(lean(task.problem, steps), task.seed))
 
 
 def euler(task: Task, steps: int | None) -> Estimate:
     """The same, with the likelihood held at Euler-Maruyama's."""
-    problem = _lean(task.problem, steps)
+    problem = lean(task.problem, steps)
     transition = replace(problem.transition, likelihood=EulerMaruyama())
     return _estimate(fitted(replace(problem, transition=transition), task.seed))
 
@@ -46,7 +46,7 @@ def settings(problem: SDEProblem) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _lean(problem: SDEProblem, steps: int | None) -> SDEProblem:
+def lean(problem: SDEProblem, steps: int | None) -> SDEProblem:
     """Drift and diffusion alone: the density is fitted after them and changes neither."""
     none = Adam(steps=0)
     transition = problem.transition

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from hollowpde.bench.machine import processor, versions
 from hollowpde.bench.page import write_page
+from hollowpde.bench.sde import coverage, dimensions
 from hollowpde.bench.sde.cases import CASES
+from hollowpde.bench.sde.cells import Budget as BaseBudget
 from hollowpde.bench.sde.cells import (
-    Budget,
     Cell,
     F,
     Finding,
@@ -22,14 +23,24 @@ from hollowpde.bench.sde.cells import (
     Outcome,
     Store,
     cells,
+    fill,
     measure_all,
 )
+from hollowpde.bench.sde.coverage import Budget
 from hollowpde.bench.sde.rivals import EULER, ORACLE, OURS, RIVALS
 from hollowpde.bench.tables import Heading, Result, Row, show, write
 from hollowpde.bench.timing import Spread
 from hollowpde.errors import InputError, nearest
 
 _TITLE = "Drift and diffusion from paths"
+
+COVERAGE, DIMENSIONS = "coverage", "dimensions"
+PARTS = {name: case.title for name, case in CASES.items()} | {
+    COVERAGE: "how often 90 % bands of an ensemble hold the truth",
+    DIMENSIONS: "what a step of training costs in 50 dimensions, by what it costs in 5",
+}
+
+QUICK = Budget(seeds=1, steps=50, paths=100, coverage=1)
 
 _RATIOS = {f"{OURS} / {ORACLE}": (OURS, ORACLE), f"{EULER} / {OURS}": (EULER, OURS)}
 
@@ -59,27 +70,41 @@ _ERRORS = (
 def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
     """Measure the cases, print the tables, and write them if a folder is given.
 
-    What is measured goes into `sde.jsonl` of the folder at once. What is there already, measured
-    with the same budget and problem settings, is not measured again.
+    What is measured goes into `sde.jsonl` and `coverage.jsonl` of the folder at once. What is
+    there already, measured with the same budget and problem settings, is not measured again.
 
     Arguments:
-        only: names of cases; all of them if empty.
-        budget: how much to measure.
+        only: names of cases, `coverage` or `dimensions`; all of them if empty.
+        budget: how much to measure; of coverage over four times as many seeds.
         out: the folder to write to.
 
     Raises:
         InputError: a case that is not there.
     """
-    names = asked(only, CASES)
+    names = asked(only, PARTS)
     console, say = voice()
     torch.set_num_threads(1)
-    wanted = list(cells(names, budget))
-    kept = Kept(None if out is None else out / "sde.jsonl")
-    tell_old(kept, wanted, say)
-    measure_all(wanted, budget.jobs, kept, say)
-    outcomes = {cell: kept.outcomes[cell] for cell in wanted}
-    facts = facts_of(budget, "kramersmoyal")
-    publish(tables(outcomes), failures(outcomes), "sde", _TITLE, facts, console, out)
+    results: list[Result] = []
+    failed: list[str] = []
+    wanted = list(cells([name for name in names if name in CASES], budget))
+    if wanted:
+        kept = Kept(None if out is None else out / "sde.jsonl")
+        tell_old(kept, wanted, say)
+        measure_all(wanted, budget.jobs, kept, say)
+        outcomes = {cell: kept.outcomes[cell] for cell in wanted}
+        results += tables(outcomes)
+        failed += failures(outcomes)
+    if COVERAGE in names:
+        tried = list(coverage.wanted(budget))
+        store = Store(None if out is None else out / "coverage.jsonl", coverage.Held)
+        tell_old(store, tried, say)
+        fill(store, tried, coverage.measure, budget.jobs, say)
+        held = {cell: store.outcomes[cell] for cell in tried}
+        results.append(coverage.table(held))
+        failed += failures(held)
+    if DIMENSIONS in names:
+        results.append(dimensions.table(budget))
+    publish(results, failed, "sde", _TITLE, facts_of(budget, "kramersmoyal"), console, out)
 
 
 def asked(only: Sequence[str], known: Collection[str]) -> list[str]:
@@ -216,7 +241,7 @@ def _spread(values: list[float]) -> Spread | None:
     return Spread.over(values) if values else None
 
 
-def facts_of(budget: Budget, *packages: str) -> Mapping[str, str]:
+def facts_of(budget: BaseBudget, *packages: str) -> Mapping[str, str]:
     """What the results depend on besides, by name."""
     return {
         "seeds": str(budget.seeds),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from hollowpde.bench import sde
+from hollowpde.bench.sde.cells import Budget as BaseBudget
 from hollowpde.bench.sde.cells import Cell, cells_of, in_silence
 from hollowpde.bench.sde.ours import fitted, settings
 from hollowpde.bench.sde.rivals import OURS, Rival
@@ -27,7 +27,7 @@ _NOTES = (
 
 
 @dataclass(frozen=True)
-class Budget(sde.Budget):
+class Budget(BaseBudget):
     """How much to measure.
 
     Arguments:
