@@ -12,7 +12,16 @@ from scipy import stats
 
 import hollowpde as hp
 from hollowpde.bench.sde import cells as cells_module
-from hollowpde.bench.sde import exact, kramers_moyal, nadaraya_watson, oracle, ours, plain_mlp
+from hollowpde.bench.sde import (
+    coverage,
+    dimensions,
+    exact,
+    kramers_moyal,
+    nadaraya_watson,
+    oracle,
+    ours,
+    plain_mlp,
+)
 from hollowpde.bench.sde.cases import CASES, Case, Estimate
 from hollowpde.bench.sde.cells import Budget, Cell, Kept, Outcome, measure, measure_all
 from hollowpde.bench.sde.exact import Equation, Steps
@@ -290,3 +299,45 @@ def test_another_process_gives_the_same():
     assert said[0].startswith("1/1 cir_0.5, seed 1, Nadaraya-Watson: drift")
     assert other.drift == pytest.approx(alone.drift, rel=1e-5)
     assert other.diffusion == pytest.approx(alone.diffusion, rel=1e-5)
+
+
+def test_coverage_is_kept_and_averaged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(coverage, "TRIED", ("cir_0.5",))
+    few = coverage.Budget(seeds=1, steps=2, paths=40, coverage=2)
+    run(["coverage"], few, tmp_path)
+    assert "2/2 cir_0.5, seed 201, ours: drift" in capsys.readouterr().out
+    kept = [json.loads(line) for line in (tmp_path / "coverage.jsonl").read_text().splitlines()]
+    data = json.loads((tmp_path / "sde.json").read_text())
+    assert list(data["tables"]) == ["coverage"]
+    (row,) = data["tables"]["coverage"]["rows"]
+    assert row["data sets"] == 2
+    for name in ("drift", "diffusion"):
+        shares = [line["outcome"][name] for line in kept]
+        assert row[f"{name}, mean"] == pytest.approx(sum(shares) / 2)
+        assert all(0 <= share <= 1 for share in shares)
+    run(["coverage"], few, tmp_path)
+    assert "2 of 2 results are in" in capsys.readouterr().out
+
+
+def test_bands_that_fail_are_not_counted():
+    def cell(seed):
+        return Cell("cir_0.5", seed, "ours", None, None, "")
+
+    held = {cell(0): coverage.Held(0.8, 0.5, 1.0), cell(1): coverage.Held(failure="lost")}
+    (row,) = coverage.table(held).rows
+    assert (row["data sets"], row["drift, mean"], row["diffusion, mean"]) == (1, 0.8, 0.5)
+    (row,) = coverage.table({cell(1): held[cell(1)]}).rows
+    assert row["data sets"] == 0 and row["drift"] is None
+    assert coverage.measure(Cell("nowhere", 0, "ours", 1, 10, "")).failure.startswith("KeyError")
+    wanted = list(coverage.wanted(coverage.Budget()))
+    assert len(wanted) == 40 and {cell.seed for cell in wanted} == set(range(200, 220))
+
+
+def test_a_step_in_many_dimensions_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(dimensions, "_LIKELIHOODS", dimensions._LIKELIHOODS[:1])
+    run(["dimensions"], coverage.Budget(paths=50), tmp_path)
+    rows = json.loads((tmp_path / "sde.json").read_text())["tables"]["dimensions"]["rows"]
+    assert [(row["networks"], row["batch"]) for row in rows] == [("light", 256), ("default", 256)]
+    assert all(row["d = 50 / d = 5"]["median"] > 0.5 for row in rows)
+    few, many = (dimensions._begun(CASES["chain_10d_0.05"].declared(), d) for d in (2, 6))
+    assert few.coefficients.train.x.shape[1] == 2 and many.coefficients.train.x.shape[1] == 6

@@ -81,7 +81,7 @@ def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
     Raises:
         InputError: a case that is not there.
     """
-    names = asked(only, PARTS)
+    names = asked(only, [*CASES, COVERAGE, DIMENSIONS])
     console, say = voice()
     torch.set_num_threads(1)
     results: list[Result] = []
