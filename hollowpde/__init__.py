@@ -29,6 +29,7 @@ from hollowpde.likelihoods import (
     LocalLinearization,
     MixtureClosure,
     MomentClosure,
+    ProbedClosure,
     SkewClosure,
     TransitionLikelihood,
 )
@@ -258,6 +259,7 @@ __all__ = [
     "Point",
     "Poisson",
     "Positive",
+    "ProbedClosure",
     "Problem",
     "Product",
     "ProductNet",

@@ -8,6 +8,7 @@ from hollowpde.likelihoods.filtered import Filtered
 from hollowpde.likelihoods.local_linearization import LocalLinearization
 from hollowpde.likelihoods.mixture_closure import MixtureClosure
 from hollowpde.likelihoods.moment_closure import MomentClosure
+from hollowpde.likelihoods.probed_closure import ProbedClosure
 from hollowpde.likelihoods.skew_closure import SkewClosure
 from hollowpde.likelihoods.transition import DiagonalNormal, Mixture, NormalMixture, Transition
 
@@ -22,6 +23,7 @@ __all__ = [
     "MixtureClosure",
     "MomentClosure",
     "NormalMixture",
+    "ProbedClosure",
     "SkewClosure",
     "Transition",
     "TransitionLikelihood",

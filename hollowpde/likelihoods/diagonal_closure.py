@@ -62,9 +62,9 @@ class DiagonalClosure(TransitionLikelihood):
         self, drift: Field, diffusion: Field, t: Tensor, x: Tensor, step: Tensor
     ) -> DiagonalNormal:
         h = step / self.substeps
-        mean, variance = _advance(drift, diffusion, t, x, None, h)
+        mean, variance = advance(drift, diffusion, t, x, None, h)
         for n in range(1, self.substeps):
-            mean, variance = _advance(drift, diffusion, t + n * h, mean, variance, h)
+            mean, variance = advance(drift, diffusion, t + n * h, mean, variance, h)
         return DiagonalNormal(mean, variance)
 
 
@@ -88,7 +88,7 @@ class _Rates:
         return cls(f, slope, 2 * slope + 0.5 * D_ii, D)
 
 
-def _advance(
+def advance(
     drift: Field, diffusion: Field, t: Tensor, m: Tensor, v: Tensor | None, step: Tensor
 ) -> tuple[Tensor, Tensor]:
     r"""Mean and variance after a substep; v is None where the state is known exactly.

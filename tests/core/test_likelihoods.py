@@ -18,6 +18,7 @@ from hollowpde.likelihoods import (
     MixtureClosure,
     MomentClosure,
     NormalMixture,
+    ProbedClosure,
     SkewClosure,
 )
 from hollowpde.likelihoods.diagonal_closure import _variance
@@ -162,6 +163,7 @@ LIKELIHOODS = {
     "local linearisation": hp.LocalLinearization(),
     "Ozaki": hp.LocalLinearization(curvature=False),
     "diagonal closure": DiagonalClosure(),
+    "probed closure": ProbedClosure(directions=2),
     "moment closure, one node": MomentClosure(nodes=1),
     "moment closure": MomentClosure(nodes=2),
     "mixture closure": MixtureClosure(nodes=3),
@@ -428,6 +430,58 @@ def test_diagonal_closure_of_a_linear_drift(dim):
         assert mean(0.7) < 1e-14 and covariance(0.7) < 1e-14
 
 
+@pytest.mark.parametrize(("nodes", "order"), [(1, 3), (2, 4)])
+def test_probed_closure_has_the_variances_of_a_linear_drift(nodes, order):
+    """Relative errors of a variance that other dimensions add to: of order h^2 without them."""
+    matrix, noise, x = coupled(4)
+
+    def error(likelihood):
+        def of(h):
+            _, covariance = after(likelihood, linear(matrix), constant(*noise), x, h)
+            exact = van_loan(matrix, noise, h)[1].diagonal()
+            return float((covariance.diagonal() / exact - 1).abs().max())
+
+        return of
+
+    assert orders(error(DiagonalClosure()), STEPS) == pytest.approx([2, 2], abs=0.2)
+    assert min(orders(error(ProbedClosure(4, nodes)), STEPS)) > order - 1.2
+    assert error(ProbedClosure(4, nodes))(0.1) < 0.1 * error(DiagonalClosure())(0.1)
+
+
+def chain(n, coupling, decay):
+    """A row of sites, each coupled to the next ones."""
+    return (coupling * (np.eye(n, k=1) + np.eye(n, k=-1)) - decay * np.eye(n)).tolist()
+
+
+def test_few_directions_serve_a_chain():
+    matrix, noise, h = chain(23, 1.2, 3.0), [0.3 + 0.02 * k for k in range(23)], 0.2
+    x = torch.linspace(-1, 1, 23).double()
+    exact = van_loan(matrix, noise, h)[1].diagonal()
+
+    def worst(likelihood):
+        _, covariance = after(likelihood, linear(matrix), constant(*noise), x, h)
+        return float((covariance.diagonal() / exact - 1).abs().max())
+
+    assert worst(DiagonalClosure()) > 0.03
+    assert worst(ProbedClosure()) < 2e-3
+    assert worst(ProbedClosure(directions=23)) < 2e-3
+    assert worst(ProbedClosure(directions=2)) > 5e-3  # both neighbours are of one class
+
+
+def test_directions_are_right_on_average_where_all_dimensions_interact():
+    generator = np.random.default_rng(0)
+    matrix = generator.normal(size=(40, 40)) / np.sqrt(40)
+    np.fill_diagonal(matrix, -2)
+    noise, h, x = [0.5] * 40, 0.3, torch.zeros(40).double()
+    exact = van_loan(matrix.tolist(), noise, h)[1].diagonal()
+
+    def mean_error(likelihood):
+        _, covariance = after(likelihood, linear(matrix.tolist()), constant(*noise), x, h)
+        return abs(float((covariance.diagonal() / exact - 1).mean()))
+
+    assert mean_error(ProbedClosure()) < 0.25 * mean_error(DiagonalClosure())
+
+
 def closed(drift, diffusion, x, h):
     """Mean and variance by the moment equations `rates(t, m, v)`, to tight tolerance."""
 
@@ -462,6 +516,7 @@ VARYING = {
     [
         DiagonalClosure(1),
         DiagonalClosure(2),
+        ProbedClosure(),
         MomentClosure(1),
         MomentClosure(2),
         MixtureClosure(3, share=0.3),
@@ -513,7 +568,9 @@ def test_a_dimension_without_noise_at_the_second_remove():
     torch.testing.assert_close(covariance, van_loan(chain, [0, 0, 1.0], 0.2)[1], rtol=0.05, atol=0)
 
 
-@pytest.mark.parametrize("likelihood", [MomentClosure(2), MixtureClosure(3), DiagonalClosure()])
+@pytest.mark.parametrize(
+    "likelihood", [MomentClosure(2), MixtureClosure(3), DiagonalClosure(), ProbedClosure()]
+)
 def test_noise_of_very_different_sizes_in_single_precision(likelihood):
     matrix, noise = [[-1.0, 0.0], [0.0, -2.0]], [1e-6, 1.0]
     drift = Explicit(lambda t, x: x @ torch.tensor(matrix, dtype=x.dtype).T)
@@ -561,7 +618,9 @@ def test_noise_of_a_fast_dimension_drives_a_slow_one(rate, nodes, rtol):
     torch.testing.assert_close(covariance, van_loan(matrix, [0.0, 4.0], 1.0)[1], rtol=rtol, atol=0)
 
 
-@pytest.mark.parametrize("likelihood", [DiagonalClosure(), MomentClosure(), MixtureClosure()])
+@pytest.mark.parametrize(
+    "likelihood", [DiagonalClosure(), ProbedClosure(), MomentClosure(), MixtureClosure()]
+)
 def test_fast_decay_towards_a_curve(likelihood):
     # The fast dimension follows the slow one, at a cubic that no linearisation knows.
     drift = Explicit(
@@ -581,8 +640,8 @@ def test_variances_stay_positive_and_finite():
         drift = linear([[rate]])
         x = torch.linspace(-3, 3, 13).double().unsqueeze(-1)
         t, h = torch.zeros(13).double(), torch.ones(13).double()
-        for substeps in (1, 2, 5):
-            got = DiagonalClosure(substeps).transition(drift, diffusion, t, x, h)
+        for likelihood in (*map(DiagonalClosure, (1, 2, 5)), ProbedClosure(), ProbedClosure(1, 1)):
+            got = likelihood.transition(drift, diffusion, t, x, h)
             assert (got.variance > 0).all() and got.variance.isfinite().all()
             assert got.mean.isfinite().all()
 
@@ -593,15 +652,16 @@ def test_growth_beyond_e_fold_is_linear():
     assert float(got) == pytest.approx(math.e + 4 * (math.e - 1))  # e^1 v + phi1(1) (5 - 1) v
 
 
-def test_diagonal_closure_keeps_dimensions_apart():
+@pytest.mark.parametrize("likelihood", [DiagonalClosure(), ProbedClosure(2)])
+def test_closures_keep_dimensions_apart(likelihood):
     # Dimensions that do not interact each have the moments that they have alone.
     drift = Explicit(lambda t, x: x - x**3)
     diffusion = Explicit(lambda t, x: 0.2 + 0.1 * x.square())
     t, x = points(3, (5,), 0)
     h = torch.linspace(0.05, 0.5, 5).double()
-    together = DiagonalClosure().transition(drift, diffusion, t, x, h)
+    together = likelihood.transition(drift, diffusion, t, x, h)
     for i in range(3):
-        alone = DiagonalClosure().transition(drift, diffusion, t, x[:, i : i + 1], h)
+        alone = likelihood.transition(drift, diffusion, t, x[:, i : i + 1], h)
         torch.testing.assert_close(together.mean[:, i : i + 1], alone.mean)
         torch.testing.assert_close(together.variance[:, i : i + 1], alone.variance)
 
@@ -802,7 +862,9 @@ def test_cubature_points_have_the_moments():
 @pytest.mark.parametrize(
     ("likelihood", "dim"),
     [
-        *itertools.product([DiagonalClosure(), MomentClosure(), MixtureClosure(3)], [1, 3]),
+        *itertools.product(
+            [DiagonalClosure(), ProbedClosure(2), MomentClosure(), MixtureClosure(3)], [1, 3]
+        ),
         (SkewClosure(), 1),
     ],
 )
@@ -848,6 +910,8 @@ def test_a_dimension_that_no_noise_reaches_has_no_finite_density():
         (lambda: MixtureClosure(share=0.0), "share must lie between 0 and 1, but is 0.0"),
         (lambda: SkewClosure(nodes=0), "nodes must be at least 1, but is 0"),
         (lambda: DiagonalClosure(substeps=0), "substeps must be at least 1, but is 0"),
+        (lambda: ProbedClosure(directions=0), "directions must be at least 1, but is 0"),
+        (lambda: ProbedClosure(nodes=0), "nodes must be at least 1, but is 0"),
     ],
 )
 def test_settings_out_of_range(make, message):

@@ -15,7 +15,13 @@ from torch import nn
 
 import hollowpde as hp
 from hollowpde.data import Logarithms, Pairs
-from hollowpde.likelihoods import EulerMaruyama, LocalLinearization, MixtureClosure, MomentClosure
+from hollowpde.likelihoods import (
+    EulerMaruyama,
+    LocalLinearization,
+    MixtureClosure,
+    MomentClosure,
+    ProbedClosure,
+)
 from hollowpde.problem import Compute
 from hollowpde.problem.sde import bootstrap
 from hollowpde.problem.sde.bootstrap import counted, resampled
@@ -288,6 +294,22 @@ def test_coupled_dimensions_need_the_full_covariance():
         pairs_of(paths(sde, [2.0, -1.0], dt=0.5, times=5)),
     )  # fmt: skip
     assert isinstance(steps.rungs[seen.choice], MomentClosure)
+
+
+@pytest.mark.parametrize(
+    ("coupling", "expected"), [(0.0, LocalLinearization), (1.5, ProbedClosure)]
+)
+def test_many_coupled_dimensions_are_probed(coupling, expected):
+    A = coupling * (torch.diag(torch.ones(19), 1) + torch.diag(torch.ones(19), -1))
+    A -= 3.5 * torch.eye(20)
+    sde = SDE(lambda y: y @ A.T, lambda y: 0.7 * torch.ones_like(y))
+    steps = ladder((True,) * 20)
+    seen = compare(
+        steps.rungs, steps.reference, field(lambda y: y @ A.double().T),
+        field(lambda y: 0.49 * torch.ones_like(y)),
+        pairs_of(paths(sde, [1.0] * 20, dt=0.25, times=4, n=100)),
+    )  # fmt: skip
+    assert type(steps.rungs[seen.choice]) is expected
 
 
 def test_candidates_of_the_diffusion(tmp_path, caplog):
