@@ -25,6 +25,8 @@ _BINS = 30
 # is next to zero at some time, few samples tell how little it varies.
 _FLOOR = 0.03
 _JITTER = 1e-4
+# Share of the slopes of test functions at all times that is added to those of each.
+_ELSEWHERE = 0.1
 _CHUNK = 16384
 
 
@@ -160,6 +162,43 @@ class MomentEquations:
         correlation.diagonal().add_(_JITTER)
         self._factor = torch.linalg.cholesky(correlation) * size.unsqueeze(1)
         self._pull = self._expected_pull(values)
+
+    @torch.no_grad()
+    def weigh_as_flux(self, values: Tensor, scale: Tensor) -> None:
+        r"""Take instead the size of the least flux that would make up for the leftovers.
+
+        Of those between two times, over the span of the test functions,
+
+        $$ e^\top \Big( \int E[\nabla \varphi_m \cdot \nabla \varphi_n] \, dt \Big)^{-1} e $$
+
+        in such a unit that the noise alone makes as large a sum of squares as `weigh`.
+
+        Arguments:
+            values: f and D, by which the noise is told.
+            scale: units of length in which x is given, `(d,)`.
+        """
+        self.weigh(values)
+        noise = self._factor
+        assert noise is not None
+        grams = torch.stack([self._gram_of_slopes(i, scale) for i in self._instants])
+        # A function that is next to flat at two times need not be so between them.
+        grams += _ELSEWHERE * grams.mean(0)
+        if len(grams) > 1:
+            lengths = (self.times[1:] - self.times[:-1]).view(-1, 1, 1)
+            grams = lengths * (grams[1:] + grams[:-1]) / 2
+        factor = torch.block_diag(*torch.linalg.cholesky(grams))
+        white = torch.linalg.solve_triangular(factor, noise, upper=False)
+        self._factor = factor * (white.square().sum() / len(self)).sqrt()
+        self._pull = self._expected_pull(values)
+
+    def _gram_of_slopes(self, instant: _Instant, scale: Tensor) -> Tensor:
+        """Mean products of the gradients of test functions over an instant, `(M, M)`."""
+        total: Tensor | float = 0.0
+        for x in instant.x.split(_CHUNK):
+            slopes = self.tests.weights(x)[..., : self.dim] / scale
+            total = total + torch.einsum("nai,nbi->ab", slopes, slopes) / len(instant.x)
+        assert isinstance(total, Tensor)
+        return total
 
     def _expected_pull(self, values: Tensor) -> Tensor:
         """The gradient, at f and D, of half the expected chi-square of pure noise, `(P, 2 d)`.

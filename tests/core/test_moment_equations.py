@@ -229,3 +229,45 @@ def test_the_pull_of_noise_is_the_gradient_of_its_expected_chi_square(d):
     )
     half = 0.5 * system.whitened(values).square().sum()
     torch.testing.assert_close(system.nats(values), half - system.pull(values))
+
+
+def test_weighed_as_a_flux_a_gradient_counts_by_its_square():
+    """In the user's units; and what runs along the lines of equal density does not count."""
+    n, scale = 4000, torch.tensor([2.0, 0.5], dtype=DOUBLE)
+    root = torch.tensor([[1.0, 0.0], [0.6, 0.8]], dtype=DOUBLE)
+    x = normal(2 * n, 2) @ root.T
+    t = torch.tensor([0.0, 0.7], dtype=DOUBLE).repeat_interleave(n)
+    tests = Whitened(RandomCosines(96).draw(x, torch.Generator().manual_seed(1)), x)
+    equations = MomentEquations(t, x, tests, autonomous=True)
+    nothing = torch.zeros(len(equations.x), 4, dtype=DOUBLE)
+    equations.weigh_as_flux(nothing, scale)
+
+    def share(force):
+        """What a drift of the user's x = scale z counts for, over its mean square."""
+        f = force(equations.x * scale) / scale
+        values = torch.cat([f, torch.zeros_like(f)], dim=1)
+        changed = equations.whitened(values) - equations.whitened(nothing)
+        return float(changed.square().sum() / force(x * scale).square().sum(1).mean())
+
+    def score(y):
+        return -torch.linalg.solve(root @ root.T, (y / scale).T).T / scale
+
+    stiffness = torch.tensor([[0.7, 0.4], [0.4, -1.0]], dtype=DOUBLE)
+    unit = share(lambda y: torch.tensor([0.3, -0.2], dtype=DOUBLE).expand_as(y))
+    assert share(lambda y: y @ stiffness) == pytest.approx(unit, rel=0.1)
+    bent = share(lambda y: torch.stack([torch.cos(y[:, 0]), 0 * y[:, 0]], dim=1))
+    assert bent == pytest.approx(unit, rel=0.15)
+    assert share(lambda y: torch.stack([-score(y)[:, 1], score(y)[:, 0]], dim=1)) < 0.02 * unit
+
+
+def test_weighed_as_a_flux_noise_counts_as_much_as_it_does():
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=DOUBLE).repeat_interleave(2000)
+    x = normal(6000, 1)
+    tests = Whitened(RandomCosines(20).draw(x, torch.Generator().manual_seed(0)), x)
+    equations = MomentEquations(t, x, tests, autonomous=True)
+    values = torch.cat([-equations.x, 2 + 0 * equations.x], dim=1)
+    equations.weigh_as_flux(values, torch.ones(1, dtype=DOUBLE))
+    assert 0.2 < float(equations.whitened(values).square().sum()) / len(equations) < 5
+    steady = MomentEquations(t, x, tests, autonomous=True, steady=True)
+    steady.weigh_as_flux(values[: len(steady.x)], torch.ones(1, dtype=DOUBLE))
+    assert steady.whitened(values[: len(steady.x)]).isfinite().all()

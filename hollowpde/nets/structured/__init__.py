@@ -6,7 +6,7 @@ from hollowpde.nets.structured.function import FromFunction, as_field
 from hollowpde.nets.structured.gradient import GradientField
 from hollowpde.nets.structured.known import KnownFunction
 from hollowpde.nets.structured.lifted import Lifted
-from hollowpde.nets.structured.linear import LinearField
+from hollowpde.nets.structured.linear import LinearField, SymmetricField
 from hollowpde.nets.structured.logarithm import (
     FromLogDiffusion,
     FromLogDrift,
@@ -41,6 +41,7 @@ __all__ = [
     "MovingQuadraticField",
     "Rescaled",
     "Sum",
+    "SymmetricField",
     "ToLogDiffusion",
     "ToLogDrift",
     "as_field",

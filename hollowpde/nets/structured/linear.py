@@ -36,13 +36,18 @@ class LinearField(Field):
         self.A = nn.Parameter(torch.zeros(dim, dim))
         self.b = nn.Parameter(torch.zeros(dim))
 
+    def matrix(self) -> Tensor:
+        """A, `(d, d)`."""
+        return self.A
+
     def dimwise(self, t: Tensor, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        check_dim(x, self.dim, "LinearField")
+        check_dim(x, self.dim, type(self).__name__)
         check_dtype(x, self.A)
-        value = F.linear(x, self.A, self.b)
+        A = self.matrix()
+        value = F.linear(x, A, self.b)
         if order == 0:
             return (value,)
-        slope = self.A.diagonal().expand_as(x).contiguous()
+        slope = A.diagonal().expand_as(x).contiguous()
         return value, slope, *(torch.zeros_like(x) for _ in range(order - 1))
 
     def in_time(
@@ -53,3 +58,21 @@ class LinearField(Field):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+class SymmetricField(LinearField):
+    r"""`f(t, x) = A x + b` with a symmetric A: the gradient of a quadratic form.
+
+    Trained is a matrix of which the symmetric part is taken. Arguments and errors are those of
+    `LinearField`.
+
+    Example:
+        >>> field = hp.nets.SymmetricField(2)
+        >>> with torch.no_grad():
+        ...     _ = field.A.copy_(torch.tensor([[0.0, 2.0], [0.0, 1.0]]))
+        >>> field(0.0, torch.tensor([1.0, 0.0])).tolist()
+        [0.0, 1.0]
+    """
+
+    def matrix(self) -> Tensor:
+        return (self.A + self.A.T) / 2

@@ -65,7 +65,7 @@ def _with(field: Field, plus: Spec | None, dim: int) -> Field:
 
 @dataclass(frozen=True)
 class Gradient:
-    """A drift `-grad U` of a potential that is learned.
+    """A drift `-grad U` of a potential that is learned; of an SDE, with a quadratic form added.
 
     Arguments:
         potential: builds the scalar field U for a dimension; a `SeparableNet` by default.

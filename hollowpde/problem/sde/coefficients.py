@@ -81,10 +81,13 @@ class Coefficients(nn.Module):
     def _start_linear(self, fitted: Tensor, size: Tensor) -> None:
         """Scale the drift to a size `(d,)`; what is linear in it starts as `[1, x] @ fitted`."""
         _scale(self.drift, size)
-        for part in self.drift.modules():
-            if isinstance(part, LinearField):
-                part.b.copy_(fitted[0] / size)
-                part.A.copy_(fitted[1:].T / size.unsqueeze(1))
+        for scaled in self.drift.modules():
+            if not isinstance(scaled, Scaled):
+                continue
+            for part in scaled.modules():
+                if isinstance(part, LinearField):
+                    part.b.copy_(fitted[0] / scaled.scale)
+                    part.A.copy_(fitted[1:].T / scaled.scale.unsqueeze(1))
 
     @torch.no_grad()
     def start_from_fit(self, other: Coefficients, pairs: Pairs) -> None:

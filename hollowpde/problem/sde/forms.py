@@ -21,6 +21,7 @@ from hollowpde.nets import (
     Masked,
     Positive,
     Sum,
+    SymmetricField,
     ToLogDiffusion,
     ToLogDrift,
     as_field,
@@ -101,12 +102,17 @@ class Network(Form):
 
 @dataclass(frozen=True)
 class Downhill(Network):
-    """A drift that is a gradient in the user's units, or those of the logarithms taken."""
+    """A drift that is a gradient in the user's units, or those of the logarithms taken.
+
+    A quadratic form is added to the potential: where data say little the fit falls back to it, and
+    it can start as the best one.
+    """
 
     spec: Gradient
 
     def drift(self, place: Place, diffusion: Field) -> Field:
-        return DownhillField(place.network(self.spec), place.units)
+        field = Sum(SymmetricField(place.dim), place.network(self.spec))
+        return DownhillField(field, place.units)
 
 
 class DownhillField(Scaled):

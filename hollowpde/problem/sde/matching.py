@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.nets import ConstantField
 from hollowpde.operators.field import Field
 from hollowpde.operators.reference import FieldLike
+from hollowpde.problem.sde.forms import DownhillField
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.stage import LBFGS, EarlyStop, derived_seed
 from hollowpde.residuals import (
@@ -103,7 +105,39 @@ class WeakForm(Matching):
         return equations
 
 
-class WeakCriterion(Criterion):
+class MomentCriterion(Criterion):
+    """Half the squares of what is left of moment equations, however they are weighed.
+
+    Arguments:
+        train, validation: of the samples fitted to, and of those to choose by.
+        dtype: of the coefficients.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[MomentEquations],
+        validation: Sequence[MomentEquations],
+        dtype: torch.dtype,
+    ) -> None:
+        self.train, self.validation, self.dtype = train, validation, dtype
+
+    def leftovers(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
+        parts = self.train
+        return torch.cat([p.whitened(p.values(drift, diffusion, self.dtype)) for p in parts])
+
+    def nats(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
+        return self._nats(self.train, drift, diffusion)
+
+    def held_out(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
+        return self._nats(self.validation, drift, diffusion)
+
+    def _nats(
+        self, parts: Sequence[MomentEquations], drift: FieldLike, diffusion: FieldLike
+    ) -> Tensor:
+        return torch.stack([p.nats(p.values(drift, diffusion, self.dtype)) for p in parts]).sum()
+
+
+class WeakCriterion(MomentCriterion):
     """Half the chi-square of moment equations; `further` experiments add theirs."""
 
     def __init__(
@@ -115,7 +149,6 @@ class WeakCriterion(Criterion):
         seed: int,
         further: Sequence[Further] = (),
     ) -> None:
-        self.dtype = (train or further[0].points).x.dtype
         all_x = [p.x for p in ([train] if train else [])] + [f.points.x for f in further]
         some = torch.cat(all_x).double()
         some = some[:: 1 + len(some) // _WHITENED_BY]
@@ -128,9 +161,10 @@ class WeakCriterion(Criterion):
                 autonomous=autonomous, steady=steady,
             )  # fmt: skip
 
-        self.train = [equations(train)] if train else []
-        self.train += [equations(f.points, f.steady) for f in further]
-        self.validation = [equations(held_out)] if held_out else []
+        fitted = [equations(train)] if train else []
+        fitted += [equations(f.points, f.steady) for f in further]
+        dtype = (train or further[0].points).x.dtype
+        super().__init__(fitted, [equations(held_out)] if held_out else [], dtype)
 
     @property
     def equations(self) -> int:
@@ -148,25 +182,10 @@ class WeakCriterion(Criterion):
         for part in (*self.train, *self.validation):
             part.weigh(part.values(drift, diffusion, self.dtype))
 
-    def leftovers(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
-        parts = self.train
-        return torch.cat([p.whitened(p.values(drift, diffusion, self.dtype)) for p in parts])
-
-    def nats(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
-        return self._nats(self.train, drift, diffusion)
-
-    def held_out(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
-        return self._nats(self.validation, drift, diffusion)
-
     def pull(self, drift: FieldLike, diffusion: FieldLike) -> Tensor:
         """What of `nats` is linear in f and D: see `MomentEquations.pull`."""
         parts = self.train
         return torch.stack([p.pull(p.values(drift, diffusion, self.dtype)) for p in parts]).sum()
-
-    def _nats(
-        self, parts: Sequence[MomentEquations], drift: FieldLike, diffusion: FieldLike
-    ) -> Tensor:
-        return torch.stack([p.nats(p.values(drift, diffusion, self.dtype)) for p in parts]).sum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,31 +209,65 @@ class StrongForm(Matching):
 
 @dataclass(frozen=True, kw_only=True)
 class FluxForm(Matching):
-    r"""The equation integrated once over x: the flux of probability on a line.
+    r"""The equation integrated once: what is left of it as a flux of probability.
 
-    $$ \partial_t F = -J, \quad J = f p - \tfrac12 \partial_x (D p), \quad F = \int^x p $$
+    $$ \partial_t p + \nabla \cdot J = \rho, \quad
+       |\rho|^2 = \min_w E |w|^2 \text{ with } \nabla \cdot (p \, w) = \rho $$
 
-    divided by p, its residual squared as in `StrongForm`. One derivative of the density fewer
-    makes it less biased. In more than one dimension the density does not determine the flux: any
-    flow that is free of divergence may be added.
+    On a line w is `(d_t F + J) / p` with the distribution function F of the density, which must
+    be fitted before, and its square is taken as in `StrongForm`; one derivative of the density
+    fewer makes it less biased.
+
+    In more dimensions the density does not determine the flux, to which any flow that is free of
+    divergence may be added, unless the drift is a gradient: so that is asked for. There, by
+    duality and over the span of the test functions, it is the moment equations of `WeakForm`,
+    weighed not by their noise but by
+
+    $$ |\rho|^2 = \sup_\varphi \frac{E[\varphi \, \rho / p]^2}{E |\nabla \varphi|^2}
+       \approx e^\top G^{-1} e, \quad G_{mn} = E[\nabla \varphi_m \cdot \nabla \varphi_n] $$
 
     Arguments:
-        points: n, drawn once, at times spread evenly; as many to choose by.
+        points: on a line: how many, drawn once, at times spread evenly; as many to choose by.
 
     Raises:
-        UnsupportedError: more than one dimension.
+        UnsupportedError: more than one dimension, and a drift that is not `Gradient()`.
+
+    Source:
+        Risken, The Fokker-Planck Equation (1989), section 5.1; gradient flows and the norm:
+        Jordan, Kinderlehrer and Otto, The Variational Formulation of the Fokker-Planck Equation
+        (1998).
     """
 
     points: int = 4000
 
-    def criterion(self, equations: WeakCriterion, model: SDEModel, seed: int) -> ResidualCriterion:
-        if model.place.dim > 1:
+    def criterion(self, equations: WeakCriterion, model: SDEModel, seed: int) -> Criterion:
+        if model.place.dim == 1:
+            return ResidualCriterion(flux(), model, self.points, seed)
+        if not isinstance(model.pair(0).drift, DownhillField):
             raise UnsupportedError(
-                f"matching: the flux form is for one dimension, but there are {model.place.dim}: "
-                "there the density does not determine the flux, to which any flow free of "
-                "divergence may be added. Use hp.WeakForm()."
+                "matching: the flux form is for one dimension or a drift that is a gradient, but "
+                f"there are {model.place.dim} dimensions, in which the density does not determine "
+                "the flux: any flow free of divergence may be added. Use drift=hp.Gradient() if "
+                "it is known to be one, or hp.WeakForm()."
             )
-        return ResidualCriterion(flux(), model, self.points, seed)
+        return FluxCriterion(equations, model.standardisation.scale)
+
+
+class FluxCriterion(MomentCriterion):
+    """Moment equations weighed as fluxes, in the user's units of length."""
+
+    def __init__(self, equations: WeakCriterion, scale: Tensor) -> None:
+        # Others go on weighing the same equations by their noise.
+        train, validation = (
+            [copy.copy(p) for p in own] for own in (equations.train, equations.validation)
+        )
+        super().__init__(train, validation, equations.dtype)
+        self.scale = scale
+
+    @torch.no_grad()
+    def weigh(self, drift: FieldLike, diffusion: FieldLike) -> None:
+        for part in (*self.train, *self.validation):
+            part.weigh_as_flux(part.values(drift, diffusion, self.dtype), self.scale)
 
 
 class ResidualCriterion(Criterion):

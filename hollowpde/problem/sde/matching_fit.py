@@ -10,9 +10,10 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
-from hollowpde.nets import ConstantField, LinearField
+from hollowpde.nets import ConstantField, LinearField, SymmetricField
 from hollowpde.operators.field import Field
 from hollowpde.problem.sde.coefficients import Coefficients
+from hollowpde.problem.sde.forms import DownhillField
 from hollowpde.problem.sde.matching import Criterion, Matching, WeakCriterion
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.stage import Stage
@@ -152,7 +153,7 @@ class MatchingFit:
 
     @torch.no_grad()
     def _misfit(self, k: int) -> float:
-        """The chi-square of a pair over the largest that is no misfit; 1 where it has no noise."""
+        """The chi-square of a pair over the largest that is no misfit; 1 where there is none."""
         criterion, pair = self.criterion, self.model.pair(k)
         if not isinstance(criterion, WeakCriterion):
             return 1.0
@@ -175,15 +176,23 @@ def _best_linear(
 ) -> tuple[Tensor, Tensor]:
     """The linear drift `(1 + d, d)` and the constant diffusion `(d,)` that match best.
 
-    A known diffusion stays as it is. What is left over is affine in both, so that they are found
-    by linear least squares; what it is weighed by comes from the ones before.
+    A gradient, where the drift is to be one. A known diffusion stays as it is. What is left over
+    is affine in both, so that they are found by linear least squares; what it is weighed by comes
+    from the ones before.
     """
     d = len(noisy)
     like = next(pair.parameters(), torch.empty(0))
-    drift, constant = LinearField(d).to(like), ConstantField(d).to(like)
+    linear, constant = LinearField(d).to(like), ConstantField(d).to(like)
+    drift: Field = linear
+    scale = torch.ones_like(linear.b)
+    if isinstance(pair.drift, DownhillField):
+        linear = SymmetricField(d).to(like)
+        drift = DownhillField(linear, pair.drift.units)
+        drift.resize(scale)
+        scale = drift.scale
     known = not any(p.requires_grad for p in pair.diffusion.parameters())
     diffusion: Field = pair.diffusion if known else constant
-    free = [drift.b, drift.A] if known else [drift.b, drift.A, constant.c]
+    free = [linear.b, linear.A] if known else [linear.b, linear.A, constant.c]
     mask = torch.tensor(noisy, device=like.device)
     constant.c.copy_(_FIRST_GUESS * mask)
     for _ in range(_LINEAR_ROUNDS):
@@ -204,7 +213,8 @@ def _best_linear(
         for parameter, values in zip(free, solution.split([p.numel() for p in free]), strict=True):
             parameter.copy_(values.view_as(parameter))
         constant.c.copy_(constant.c.clamp(min=_LEAST) * mask)
-    return torch.cat([drift.b.unsqueeze(0), drift.A.T]), constant.c.detach()
+    fitted = torch.cat([linear.b.unsqueeze(0), linear.matrix().T]) * scale
+    return fitted, constant.c.detach()
 
 
 def _fitted_part(pair: Coefficients) -> nn.Module:

@@ -59,7 +59,8 @@ def snapshot_verdict(fit: SnapshotFit) -> Verdict:
         sentences.append(
             "the equation does not explain the samples: the chi-square of the moment equations "
             f"has p = {metrics['weak_p']:.1g}. Let D depend on the state (diffusion=hp.Linear()), "
-            "let both depend on time (autonomous=False), or observe what else drives the process."
+            "let both depend on time (autonomous=False), or observe the process at more times, or "
+            "what else drives it."
         )
     for k, profile in enumerate(profiles):
         metrics[f"scale_low[{k}]"], metrics[f"scale_high[{k}]"] = profile.interval
