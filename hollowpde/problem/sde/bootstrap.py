@@ -200,7 +200,7 @@ def _agree(group: Together) -> bool:
     """Whether losses at once are those one by one: a module of the user's may not allow it."""
     try:
         both = zip(group.stages, _at_once(group), strict=True)
-    except RuntimeError as error:
+    except Exception as error:  # whatever the user's own module raises
         log.info(
             "uncertainty: not all members at once, since the losses do not allow it: %s", error
         )
