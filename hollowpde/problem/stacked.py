@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils.data import default_collate
 
-Losses: TypeAlias = Callable[[nn.Module, Any], Mapping[str, Tensor]]
+Losses: TypeAlias = Callable[[Any, Any], Mapping[str, Tensor]]
 
 
 def losses_and_gradients(

@@ -224,7 +224,7 @@ class Together:
     """
 
     stages: Sequence[Stage]
-    losses: Callable[[nn.Module, Any], Mapping[str, Tensor]]
+    losses: Callable[[Any, Any], Mapping[str, Tensor]]
 
 
 Group: TypeAlias = Stage | SideBySide | Together

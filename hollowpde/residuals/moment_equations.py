@@ -142,7 +142,12 @@ class MomentEquations:
 
     @torch.no_grad()
     def weigh(self, values: Tensor) -> None:
-        """Take the covariance of the leftovers from the samples, for some f and D.
+        """Take the covariance of the leftovers from the samples, for some f and D."""
+        self._factor = self._noise(values)
+        self._pull = self._expected_pull(values)
+
+    def _noise(self, values: Tensor) -> Tensor:
+        """The lower factor of the covariance of the leftovers, `(R, R)`.
 
         The means of phi and of L phi come from the same samples and are not independent.
         """
@@ -160,8 +165,7 @@ class MomentEquations:
         size = covariance.diagonal().sqrt()
         correlation = covariance / size / size.unsqueeze(1)
         correlation.diagonal().add_(_JITTER)
-        self._factor = torch.linalg.cholesky(correlation) * size.unsqueeze(1)
-        self._pull = self._expected_pull(values)
+        return torch.linalg.cholesky(correlation) * size.unsqueeze(1)
 
     @torch.no_grad()
     def weigh_as_flux(self, values: Tensor, scale: Tensor) -> None:
@@ -177,9 +181,6 @@ class MomentEquations:
             values: f and D, by which the noise is told.
             scale: units of length in which x is given, `(d,)`.
         """
-        self.weigh(values)
-        noise = self._factor
-        assert noise is not None
         grams = torch.stack([self._gram_of_slopes(i, scale) for i in self._instants])
         # A function that is next to flat at two times need not be so between them.
         grams += _ELSEWHERE * grams.mean(0)
@@ -187,18 +188,19 @@ class MomentEquations:
             lengths = (self.times[1:] - self.times[:-1]).view(-1, 1, 1)
             grams = lengths * (grams[1:] + grams[:-1]) / 2
         factor = torch.block_diag(*torch.linalg.cholesky(grams))
-        white = torch.linalg.solve_triangular(factor, noise, upper=False)
+        white = torch.linalg.solve_triangular(factor, self._noise(values), upper=False)
         self._factor = factor * (white.square().sum() / len(self)).sqrt()
         self._pull = self._expected_pull(values)
 
     def _gram_of_slopes(self, instant: _Instant, scale: Tensor) -> Tensor:
         """Mean products of the gradients of test functions over an instant, `(M, M)`."""
-        total: Tensor | float = 0.0
-        for x in instant.x.split(_CHUNK):
+
+        def products(x: Tensor) -> Tensor:
             slopes = self.tests.weights(x)[..., : self.dim] / scale
-            total = total + torch.einsum("nai,nbi->ab", slopes, slopes) / len(instant.x)
-        assert isinstance(total, Tensor)
-        return total
+            return torch.einsum("nai,nbi->ab", slopes, slopes)
+
+        parts = [products(x) for x in instant.x.split(_CHUNK)]
+        return torch.stack(parts).sum(0) / len(instant.x)
 
     def _expected_pull(self, values: Tensor) -> Tensor:
         """The gradient, at f and D, of half the expected chi-square of pure noise, `(P, 2 d)`.

@@ -29,13 +29,18 @@ from hollowpde.testing import redrawn
 from hollowpde.testing.common import agree, points
 
 from .families import Explicit
+from .transitions import (
+    STEPS,
+    after,
+    constant,
+    coupled,
+    errors_of,
+    linear,
+    orders,
+    van_loan,
+)
 
 mpmath.mp.dps = 40
-
-
-def constant(*values):
-    values = torch.tensor(values, dtype=torch.float64)
-    return Explicit(lambda t, x: values.expand_as(x))
 
 
 def moments(likelihood, drift, diffusion, x, step):
@@ -48,11 +53,6 @@ def moments(likelihood, drift, diffusion, x, step):
     (curvature,) = torch.autograd.grad(slope.sum(), at)
     variance = -1 / curvature
     return (x + variance * slope)[0].detach(), variance[0]
-
-
-def linear(matrix):
-    matrix = torch.tensor(matrix, dtype=torch.float64)
-    return Explicit(lambda t, x: x @ matrix.T)
 
 
 @given(
@@ -78,16 +78,6 @@ def test_euler_maruyama_freezes_the_step(step, x, to):
     )
     mean, scale = x * (1 - 1.5 * h), (0.4 * h).sqrt()
     torch.testing.assert_close(got, torch.distributions.Normal(mean, scale).log_prob(to))
-
-
-def orders(error, steps):
-    """The observed order of an error as the step is halved."""
-    errors = [error(h) for h in steps]
-    assert min(errors) > 1e-13, "the errors are lost in rounding"
-    return [math.log2(a / b) for a, b in itertools.pairwise(errors)]
-
-
-STEPS = [0.04, 0.02, 0.01]
 
 
 def test_the_mean_of_a_coupled_linear_drift_is_right_to_third_order():
@@ -312,66 +302,6 @@ def test_the_transition_density_is_normalised(likelihood, dim):
     agree("the integral", torch.trapezoid(p, to.squeeze(-1)), torch.ones(()).double())
 
 
-def gaussian(transition):
-    """Means `(n, d)` and covariances `(n, d, d)` of a transition."""
-    if isinstance(transition, DiagonalNormal):
-        return transition.mean.detach(), torch.diag_embed(transition.variance).detach()
-    if isinstance(transition, NormalMixture):
-        mean, factor = transition.mean.double(), transition.factor.double()
-        covariance = factor @ factor.mT
-    else:
-        mean, covariance = (
-            transition.law.mean.double(),
-            transition.law.variance.double()[..., None],
-        )
-    weight = transition.weight.double()
-    centre = torch.einsum("k,kni->ni", weight, mean)
-    second = covariance + mean.unsqueeze(-1) * mean.unsqueeze(-2)
-    second = torch.einsum("k,knij->nij", weight, second)
-    return centre.detach(), (second - centre.unsqueeze(-1) * centre.unsqueeze(-2)).detach()
-
-
-def after(likelihood, drift, diffusion, x, step, dtype=torch.float64):
-    """Mean `(d,)` and covariance `(d, d)` of the transition from x at t = 0.3."""
-    t, step = (torch.tensor([y], dtype=dtype) for y in (0.3, step))
-    mean, covariance = gaussian(likelihood.transition(drift, diffusion, t, x[None], step))
-    return mean[0], covariance[0]
-
-
-def van_loan(matrix, noise, h):
-    """The exact transition of dX = A X dt + dW, diagonal D: expm(A h), and the covariance.
-
-    Van Loan, Computing integrals involving the matrix exponential (1978).
-    """
-    a, d = np.asarray(matrix, float), len(matrix)
-    block = np.block([[-a, np.diag(noise)], [np.zeros((d, d)), a.T]])
-    exponential = scipy.linalg.expm(block * h)
-    flow = exponential[d:, d:].T
-    return torch.from_numpy(flow), torch.from_numpy(flow @ exponential[:d, d:])
-
-
-def coupled(dim):
-    """A linear SDE in which every dimension drives every other one: matrix, noise, start."""
-    generator = torch.Generator().manual_seed(dim)
-    matrix = 0.5 * torch.randn(dim, dim, generator=generator).double() - torch.eye(dim)
-    noise = 0.2 + torch.rand(dim, generator=generator).double()
-    return matrix.tolist(), noise.tolist(), torch.randn(dim, generator=generator).double()
-
-
-def errors_of(likelihood, matrix, noise, x):
-    """The errors of mean and covariance as functions of the step."""
-
-    def error(which):
-        def of(h):
-            flow, covariance = van_loan(matrix, noise, h)
-            got = after(likelihood, linear(matrix), constant(*noise), x, h)
-            return float((got[which] - (flow @ x, covariance)[which]).abs().max())
-
-        return of
-
-    return error(0), error(1)
-
-
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 @pytest.mark.parametrize("dim", [2, 3, 4])
 def test_moment_closure_of_a_coupled_linear_drift(dim, nodes):
@@ -428,58 +358,6 @@ def test_diagonal_closure_of_a_linear_drift(dim):
         diagonal = np.diag(np.diag(matrix)).tolist()  # exact without the coupling
         mean, covariance = errors_of(DiagonalClosure(substeps), diagonal, noise, x)
         assert mean(0.7) < 1e-14 and covariance(0.7) < 1e-14
-
-
-@pytest.mark.parametrize(("nodes", "order"), [(1, 3), (2, 4)])
-def test_probed_closure_has_the_variances_of_a_linear_drift(nodes, order):
-    """Relative errors of a variance that other dimensions add to: of order h^2 without them."""
-    matrix, noise, x = coupled(4)
-
-    def error(likelihood):
-        def of(h):
-            _, covariance = after(likelihood, linear(matrix), constant(*noise), x, h)
-            exact = van_loan(matrix, noise, h)[1].diagonal()
-            return float((covariance.diagonal() / exact - 1).abs().max())
-
-        return of
-
-    assert orders(error(DiagonalClosure()), STEPS) == pytest.approx([2, 2], abs=0.2)
-    assert min(orders(error(ProbedClosure(4, nodes)), STEPS)) > order - 1.2
-    assert error(ProbedClosure(4, nodes))(0.1) < 0.1 * error(DiagonalClosure())(0.1)
-
-
-def chain(n, coupling, decay):
-    """A row of sites, each coupled to the next ones."""
-    return (coupling * (np.eye(n, k=1) + np.eye(n, k=-1)) - decay * np.eye(n)).tolist()
-
-
-def test_few_directions_serve_a_chain():
-    matrix, noise, h = chain(23, 1.2, 3.0), [0.3 + 0.02 * k for k in range(23)], 0.2
-    x = torch.linspace(-1, 1, 23).double()
-    exact = van_loan(matrix, noise, h)[1].diagonal()
-
-    def worst(likelihood):
-        _, covariance = after(likelihood, linear(matrix), constant(*noise), x, h)
-        return float((covariance.diagonal() / exact - 1).abs().max())
-
-    assert worst(DiagonalClosure()) > 0.03
-    assert worst(ProbedClosure()) < 2e-3
-    assert worst(ProbedClosure(directions=23)) < 2e-3
-    assert worst(ProbedClosure(directions=2)) > 5e-3  # both neighbours are of one class
-
-
-def test_directions_are_right_on_average_where_all_dimensions_interact():
-    generator = np.random.default_rng(0)
-    matrix = generator.normal(size=(40, 40)) / np.sqrt(40)
-    np.fill_diagonal(matrix, -2)
-    noise, h, x = [0.5] * 40, 0.3, torch.zeros(40).double()
-    exact = van_loan(matrix.tolist(), noise, h)[1].diagonal()
-
-    def mean_error(likelihood):
-        _, covariance = after(likelihood, linear(matrix.tolist()), constant(*noise), x, h)
-        return abs(float((covariance.diagonal() / exact - 1).mean()))
-
-    assert mean_error(ProbedClosure()) < 0.25 * mean_error(DiagonalClosure())
 
 
 def closed(drift, diffusion, x, h):

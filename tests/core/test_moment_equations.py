@@ -231,6 +231,27 @@ def test_the_pull_of_noise_is_the_gradient_of_its_expected_chi_square(d):
     torch.testing.assert_close(system.nats(values), half - system.pull(values))
 
 
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_pull_of_noise_on_a_flux(d):
+    """Half the trace of the weights times Cov(e), by a difference quotient."""
+    t = torch.arange(4, dtype=DOUBLE).repeat_interleave(150)
+    x = normal(len(t), d) * (1 + 0.2 * t).unsqueeze(1)
+    system, other = equations(t, x), equations(t, x)
+    values = torch.cat([-system.x, one(system.x)], dim=1)
+    system.weigh_as_flux(values, torch.linspace(0.5, 2, d, dtype=DOUBLE))
+    weights = torch.linalg.inv(system._factor @ system._factor.T)
+
+    def expected(at):
+        other.weigh(at)
+        return 0.5 * torch.trace(weights @ other._factor @ other._factor.T)
+
+    # The unit: noise alone makes as many squares as there are equations.
+    assert float(expected(values)) == pytest.approx(len(system) / 2)
+    direction, step = normal(*values.shape, seed=7), 1e-4
+    slope = (expected(values + step * direction) - expected(values - step * direction)) / 2 / step
+    torch.testing.assert_close(system.pull(direction), slope, rtol=2e-3, atol=1e-3)
+
+
 def test_weighed_as_a_flux_a_gradient_counts_by_its_square():
     """In the user's units; and what runs along the lines of equal density does not count."""
     n, scale = 4000, torch.tensor([2.0, 0.5], dtype=DOUBLE)
@@ -252,8 +273,22 @@ def test_weighed_as_a_flux_a_gradient_counts_by_its_square():
     def score(y):
         return -torch.linalg.solve(root @ root.T, (y / scale).T).T / scale
 
+    slopes = (tests.weights(x)[..., :2] / scale).mT.reshape(len(x) * 2, -1)
+
+    def explained(force):
+        """The part of its mean square that the slopes of test functions hold, by least squares."""
+        f = force(x * scale).reshape(-1, 1)
+        left = f - slopes @ torch.linalg.lstsq(slopes, f).solution
+        return float(1 - left.square().sum() / f.square().sum())
+
+    def uniform(y):
+        return torch.tensor([0.3, -0.2], dtype=DOUBLE).expand_as(y)
+
     stiffness = torch.tensor([[0.7, 0.4], [0.4, -1.0]], dtype=DOUBLE)
-    unit = share(lambda y: torch.tensor([0.3, -0.2], dtype=DOUBLE).expand_as(y))
+    unit = share(uniform)
+    for force in (lambda y: y @ stiffness, lambda y: y.cos() * y[:, :1], torch.sin):
+        expected = explained(force) / explained(uniform)
+        assert share(force) / unit == pytest.approx(expected, rel=0.02)
     assert share(lambda y: y @ stiffness) == pytest.approx(unit, rel=0.1)
     bent = share(lambda y: torch.stack([torch.cos(y[:, 0]), 0 * y[:, 0]], dim=1))
     assert bent == pytest.approx(unit, rel=0.15)

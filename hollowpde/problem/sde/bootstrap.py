@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hollowpde.data import Pairs, Windows
 from hollowpde.errors import InputError
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 # hardly faster at twice as many, slower at ten times.
 _FEW = 512
 _FEW_FOR_FORMULAS = 2048
-# The largest difference of losses that is rounding.
+# The largest relative difference of losses and gradients that is rounding.
 _SAME = 1e-4
 # Evaluations by which the cost is measured before it is spent.
 _TRIALS = 3
@@ -97,12 +97,12 @@ class EnsembleFit:
             for kind in model.kinds.unique()
         ]
         if self._few and all(map(_agree, groups)):
-            self._announce(sum(map(_seconds_at_once, groups)), "at once")
+            self._announce(sum(_seconds(partial(_at_once, g)) for g in groups), "at once")
             yield from groups
         else:
             n = setting.processes
             how = f"in {n} processes" if n > 1 else "one by one"
-            self._announce(len(stages) * _seconds(stages[0]), how)
+            self._announce(len(stages) * _seconds(partial(_alone, stages[0])), how)
             yield SideBySide(stages, n)
 
     def _stages(self) -> list[Stage]:
@@ -129,9 +129,8 @@ class EnsembleFit:
     def _losses_of(self, k: int, batch: Drawn, progress: float) -> Mapping[str, Tensor]:
         return self._losses(self.fit.model.member(k), batch)
 
-    def _losses(self, member: nn.Module, batch: Drawn) -> Mapping[str, Tensor]:
+    def _losses(self, member: Coefficients, batch: Drawn) -> Mapping[str, Tensor]:
         fit = self.fit
-        assert isinstance(member, Coefficients)
         return fit.losses(int(fit.model.chosen), member, fit.likelihood, batch.rows, batch.counts)
 
     def _validate(self, k: int) -> float:
@@ -185,55 +184,57 @@ def _once(batches: Batches, generator: torch.Generator, progress: float) -> Draw
 
 
 def _first_batch(stage: Stage) -> Drawn:
-    batch = stage.batches(torch.Generator().manual_seed(0), 0.0)
-    assert isinstance(batch, Drawn)
+    batch: Drawn = stage.batches(torch.Generator().manual_seed(0), 0.0)
     return batch
 
 
-def _at_once(group: Together) -> list[dict[str, Tensor]]:
-    """The losses of the first step of all members."""
-    modules, batches = zip(*((s.module, _first_batch(s)) for s in group.stages), strict=True)
-    return [losses for losses, _ in losses_and_gradients(group.losses, modules, batches)]
+def _alone(stage: Stage) -> tuple[Mapping[str, Tensor], Sequence[Tensor]]:
+    """Losses of a member's first step, and the gradient of their sum."""
+    losses = stage.losses(_first_batch(stage), 0.0)
+    trained = [p for p in stage.module.parameters() if p.requires_grad]
+    total = torch.stack(list(losses.values())).sum()
+    return losses, torch.autograd.grad(total, trained, materialize_grads=True)
+
+
+def _at_once(group: Together) -> list[tuple[dict[str, Tensor], list[Tensor]]]:
+    """The same of all members."""
+    batches = [_first_batch(stage) for stage in group.stages]
+    return losses_and_gradients(group.losses, [s.module for s in group.stages], batches)
 
 
 def _agree(group: Together) -> bool:
-    """Whether losses at once are those one by one: a module of the user's may not allow it."""
+    """Whether at once comes what comes one by one: a module of the user's may not allow it."""
     try:
-        both = zip(group.stages, _at_once(group), strict=True)
+        together = _at_once(group)
     except Exception as error:  # whatever the user's own module raises
         log.info(
             "uncertainty: not all members at once, since the losses do not allow it: %s", error
         )
         return False
-    with torch.no_grad():
-        for stage, losses in both:
-            alone = stage.losses(_first_batch(stage), 0.0)
-            if not all(torch.allclose(losses[k], v, _SAME, _SAME) for k, v in alone.items()):
-                log.info(
-                    "uncertainty: not all members at once, since it changes their losses: rows of "
-                    "a batch may depend on each other, or a module on what it was called with."
-                )
-                return False
+    for stage, (losses, gradients) in zip(group.stages, together, strict=True):
+        expected, slopes = _alone(stage)
+        pairs = [(losses[name], value) for name, value in expected.items()]
+        pairs += zip(gradients, slopes, strict=True)
+        if not all(_same(a, b) for a, b in pairs):
+            log.info(
+                "uncertainty: not all members at once, since it changes their losses: rows of a "
+                "batch may depend on each other, or a module on what it was called with before."
+            )
+            return False
     return True
 
 
-def _seconds(stage: Stage) -> float:
-    """Of one evaluation with its gradient, by a few that change nothing."""
-    batch, start = _first_batch(stage), time.perf_counter()
-    for _ in range(_TRIALS):
-        torch.autograd.grad(
-            torch.stack(list(stage.losses(batch, 0.0).values())).sum(),
-            [p for p in stage.module.parameters() if p.requires_grad],
-            allow_unused=True,
-        )
-    return (time.perf_counter() - start) / _TRIALS
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors differ by no more than rounding, of their largest entries or of one."""
+    size = max(1.0, float(b.detach().abs().max()))
+    return float((a - b).detach().abs().max()) <= _SAME * size
 
 
-def _seconds_at_once(group: Together) -> float:
-    """The same of all members."""
+def _seconds(evaluate: Callable[[], object]) -> float:
+    """Of an evaluation, by a few of them; they change nothing."""
     start = time.perf_counter()
     for _ in range(_TRIALS):
-        _at_once(group)
+        evaluate()
     return (time.perf_counter() - start) / _TRIALS
 
 
