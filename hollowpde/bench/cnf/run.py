@@ -14,7 +14,7 @@ from hollowpde.bench.cnf.contest import BATCH, SHARES, Curve, cells, measure
 from hollowpde.bench.cnf.rivals import EXACT, MATCHED, PROBE, RIVALS, STEPS, ZUKO, ZUKO_PROBE
 from hollowpde.bench.machine import processor, versions
 from hollowpde.bench.sde.cells import Cell, Store, fill
-from hollowpde.bench.sde.run import asked, failures, publish, tell_old, voice
+from hollowpde.bench.sde.run import asked, failures, publish, voice
 from hollowpde.bench.tables import Heading, Result, Row
 from hollowpde.bench.timing import Spread
 
@@ -69,9 +69,7 @@ def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
     failed: list[str] = []
     if wanted:
         kept = Store(None if out is None else out / "cnf.jsonl", Curve)
-        tell_old(kept, wanted, say)
-        fill(kept, wanted, measure, budget.jobs, say)
-        outcomes = {cell: kept.outcomes[cell] for cell in wanted}
+        outcomes = fill(kept, wanted, measure, budget.jobs, say)
         results += tables(outcomes, budget.seconds)
         failed = failures(outcomes)
     publish(results, failed, "cnf", _TITLE, _facts(budget), console, out)

@@ -160,23 +160,27 @@ class Kept(Store[Outcome]):
         super().__init__(file, Outcome)
 
 
-def measure_all(wanted: Sequence[Cell], jobs: int, kept: Kept, say: Callable[[str], None]) -> None:
-    """Measure what is not kept yet, over processes if there are several jobs."""
-    fill(kept, wanted, measure, jobs, say)
-
-
 def fill(
     kept: Store[F],
     wanted: Sequence[Cell],
     measure: Callable[[Cell], F],
     jobs: int,
     say: Callable[[str], None],
-) -> None:
-    """The same with a measure of another kind: a function that other processes can import."""
+) -> dict[Cell, F]:
+    """The outcomes of cells: what is not kept yet is measured, over processes if several jobs.
+
+    Arguments:
+        measure: a function that other processes can import.
+        say: what is there already, and each outcome as it comes.
+    """
     missing = [cell for cell in wanted if cell not in kept.outcomes]
+    old = len(wanted) - len(missing)
+    if old:
+        say(f"{old} of {len(wanted)} results are in {kept.file}: delete it to measure them anew")
     for number, (cell, outcome) in enumerate(_outcomes(missing, measure, jobs), start=1):
         kept.add(cell, outcome)
         say(f"{number}/{len(missing)} {cell}: {outcome.failure or outcome}")
+    return {cell: kept.outcomes[cell] for cell in wanted}
 
 
 def _outcomes(

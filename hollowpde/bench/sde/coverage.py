@@ -17,7 +17,6 @@ from hollowpde.bench.tables import Heading, Result, Row
 from hollowpde.bench.timing import Spread
 from hollowpde.problem import SDEProblem
 from hollowpde.problem.sde.bootstrap import Bootstrap
-from hollowpde.problem.sde.fit import SDEFit
 from hollowpde.problem.sde.metrics import coverage
 
 TRIED = ("double_well_0.2", "cir_0.5")
@@ -74,8 +73,10 @@ def measure(cell: Cell) -> Held:
             start = time.perf_counter()
             fit = fitted(_with_members(lean(task.problem, cell.steps), cell.steps), task.seed)
             seconds = round(time.perf_counter() - start, 2)
-            assert isinstance(fit, SDEFit) and fit.learned.ensemble is not None
-            held = coverage(fit.learned.ensemble, task.truth, task.split.test)
+            ensemble = fit.learned.ensemble
+            if ensemble is None:
+                return Held(failure="there are no members")
+            held = coverage(ensemble, task.truth, task.split.test)
             return Held(float(held["drift_coverage"]), float(held["diffusion_coverage"]), seconds)
     except Exception as error:
         return Held(failure=f"{type(error).__name__}: {error}")

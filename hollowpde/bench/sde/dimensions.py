@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hollowpde.bench.sde.cases import Case
 from hollowpde.bench.sde.cells import Budget, in_silence
 from hollowpde.bench.tables import Heading, Result, Row
 from hollowpde.bench.timing import Ratio, interleaved
@@ -21,10 +22,9 @@ from hollowpde.likelihoods import (
 )
 from hollowpde.nets.hollow import Hollow
 from hollowpde.nets.structured import Linear
-from hollowpde.problem import Compute, SDEProblem, find_problem
+from hollowpde.problem import Compute, SDEProblem
 from hollowpde.problem.sde.fit import SDEFit
 from hollowpde.problem.sde.rows import batches
-from hollowpde.problem.shipped import shipped_problems
 
 _FEW, _MANY = 5, 50
 _BATCHES = (256, 2048)
@@ -56,9 +56,7 @@ def table(budget: Budget) -> Result:
 
 
 def _rows(budget: Budget) -> Iterator[Row]:
-    declared, _ = find_problem(str(shipped_problems()["ou_50d"]))
-    if not isinstance(declared, SDEProblem):
-        raise InputError("'ou_50d' must be an SDE problem.")
+    declared = Case("ou_50d", 0.1).declared()
     default = Linear(plus=Hollow())
     heavy = replace(declared, drift=default, diffusion=(default,))
     sizes = _BATCHES if budget.paths is None else _BATCHES[:1]
@@ -87,11 +85,13 @@ def _begun(problem: SDEProblem, dim: int) -> SDEFit:
     def start(paths: int, generator: torch.Generator) -> Tensor:
         return 1 + 0.4 * torch.randn(paths, dim, generator=generator)
 
-    assert isinstance(problem.data, Simulated)
+    if not isinstance(problem.data, Simulated):
+        raise InputError("'ou_50d' must have simulated data.")
     data = replace(problem.data, x0=start, paths=200)
     with in_silence():
         fit = replace(problem, data=data).begin(Compute(0))
-    assert isinstance(fit, SDEFit)
+    if not isinstance(fit, SDEFit):
+        raise InputError("'ou_50d' must have paths.")
     return fit
 
 

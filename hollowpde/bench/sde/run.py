@@ -17,14 +17,13 @@ from hollowpde.bench.sde.cases import CASES
 from hollowpde.bench.sde.cells import Budget as BaseBudget
 from hollowpde.bench.sde.cells import (
     Cell,
-    F,
     Finding,
     Kept,
     Outcome,
     Store,
     cells,
     fill,
-    measure_all,
+    measure,
 )
 from hollowpde.bench.sde.coverage import Budget
 from hollowpde.bench.sde.rivals import EULER, ORACLE, OURS, RIVALS
@@ -89,17 +88,13 @@ def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
     wanted = list(cells([name for name in names if name in CASES], budget))
     if wanted:
         kept = Kept(None if out is None else out / "sde.jsonl")
-        tell_old(kept, wanted, say)
-        measure_all(wanted, budget.jobs, kept, say)
-        outcomes = {cell: kept.outcomes[cell] for cell in wanted}
+        outcomes = fill(kept, wanted, measure, budget.jobs, say)
         results += tables(outcomes)
         failed += failures(outcomes)
     if COVERAGE in names:
         tried = list(coverage.wanted(budget))
         store = Store(None if out is None else out / "coverage.jsonl", coverage.Held)
-        tell_old(store, tried, say)
-        fill(store, tried, coverage.measure, budget.jobs, say)
-        held = {cell: store.outcomes[cell] for cell in tried}
+        held = fill(store, tried, coverage.measure, budget.jobs, say)
         results.append(coverage.table(held))
         failed += failures(held)
     if DIMENSIONS in names:
@@ -128,13 +123,6 @@ def voice() -> tuple[Console, Callable[[str], None]]:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     return console, say
-
-
-def tell_old(kept: Store[F], wanted: Sequence[Cell], say: Callable[[str], None]) -> None:
-    """Say how many of the results that are wanted are there already."""
-    old = sum(cell in kept.outcomes for cell in wanted)
-    if old:
-        say(f"{old} of {len(wanted)} results are in {kept.file}: delete it to measure them anew")
 
 
 def failures(outcomes: Mapping[Cell, Finding]) -> list[str]:

@@ -17,7 +17,7 @@ from hollowpde.bench.sde.cells import (
     outcome_of,
 )
 from hollowpde.bench.sde.rivals import ORACLE, OURS
-from hollowpde.bench.sde.run import asked, facts_of, failures, publish, tables_of, tell_old, voice
+from hollowpde.bench.sde.run import asked, facts_of, failures, publish, tables_of, voice
 from hollowpde.bench.snapshots import verdicts
 from hollowpde.bench.snapshots.cases import CASES
 from hollowpde.bench.snapshots.rivals import FLUX, KERNELS, RIVALS, STRONG
@@ -83,17 +83,13 @@ def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
     wanted = list(cells([name for name in names if name != VERDICTS], budget))
     if wanted:
         kept = Kept(None if out is None else out / "snapshots.jsonl")
-        tell_old(kept, wanted, say)
-        fill(kept, wanted, measure, budget.jobs, say)
-        outcomes = {cell: kept.outcomes[cell] for cell in wanted}
+        outcomes = fill(kept, wanted, measure, budget.jobs, say)
         results += tables(outcomes)
         failed += failures(outcomes)
     if VERDICTS in names:
         tried = list(verdicts.cells(budget))
         store = Store(None if out is None else out / "verdicts.jsonl", verdicts.Said)
-        tell_old(store, tried, say)
-        fill(store, tried, verdicts.measure, budget.jobs, say)
-        said = {cell: store.outcomes[cell] for cell in tried}
+        said = fill(store, tried, verdicts.measure, budget.jobs, say)
         results.append(verdicts.table(said))
         failed += failures(said)
     publish(results, failed, "snapshots", _TITLE, facts_of(budget), console, out)

@@ -9,7 +9,7 @@ import torch
 
 from hollowpde.bench.machine import processor, versions
 from hollowpde.bench.sde.cells import Cell, Store, fill
-from hollowpde.bench.sde.run import asked, failures, publish, tell_old, voice
+from hollowpde.bench.sde.run import asked, failures, publish, voice
 from hollowpde.bench.vae.budget import Budget
 from hollowpde.bench.vae.cells import Measure, Trained, cells, tell
 from hollowpde.bench.vae.images import Images, load
@@ -56,12 +56,10 @@ def run(only: Sequence[str], budget: Budget, out: Path | None) -> None:
         images[read.name], paths[read.name] = read, path
     wanted = list(cells(list(images.values()), kinds, budget))
     kept = Store(None if out is None else out / "vae.jsonl", Trained)
-    tell_old(kept, wanted, say)
     # What other processes say must be a function that they can import.
     measure = Measure(paths, out, budget.device, say if budget.jobs == 1 else tell)
-    fill(kept, wanted, measure, budget.jobs, say)
-    others = _others(kept, images)
-    outcomes = {cell: kept.outcomes[cell] for cell in [*others, *wanted]}
+    found = fill(kept, wanted, measure, budget.jobs, say)
+    outcomes = {cell: kept.outcomes[cell] for cell in _others(kept, images)} | found
     publish(
         tables(outcomes),
         failures(outcomes),
