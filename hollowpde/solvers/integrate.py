@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hollowpde.solvers.events import Event
-from hollowpde.solvers.inner.base import Counts, Flags, Numbers
+from hollowpde.solvers.inner.base import Counts, Flags, Numbers, anywhere, everywhere
 from hollowpde.solvers.stepper import Attempt, Stepper, Tolerances
 from hollowpde.solvers.system import System
 from hollowpde.solvers.trace import Recorder
@@ -133,7 +133,7 @@ class _Run:
         self.attempts += 1
         self.out.evaluations[self.samples] += attempt.iterations
         self.out.steps[self.samples] += attempt.accepted
-        if not attempt.accepted.all():
+        if not everywhere(attempt.accepted):
             self.out.rejected += int((attempt.solved & ~attempt.accepted).sum())
             self.out.failed += int((~attempt.solved).sum())
         ended = self._happen(attempt.accepted, before) if self.events else None
@@ -174,11 +174,11 @@ class _Run:
         while True:
             at = self.ahead[self.next]
             due = moved & (self.direction * (at - limit) <= 0)
-            if not due.any():
+            if not anywhere(due):
                 return
             rows = np.flatnonzero(due)
             exact = at[rows] == stepper.t[rows]
-            if exact.all():
+            if everywhere(exact):
                 values = stepper.y[torch.from_numpy(rows).to(stepper.y.device)]
             else:
                 values = stepper.between(rows, at[rows])
@@ -204,14 +204,14 @@ class _Run:
     def _give_up(self) -> None:
         """Samples that cannot go on leave, with the reason."""
         stepper, tired = self.stepper, self.attempts >= self.max_steps
-        if not tired and ((stepper.h > self.enough) & (stepper.h < np.inf)).all():
+        if not tired and everywhere((stepper.h > self.enough) & (stepper.h < np.inf)):
             return
         least = 10 * np.spacing(np.maximum(np.abs(stepper.t), np.abs(self.end) * 1e-300))
         left = np.abs(self.end - stepper.t)
         stuck = (stepper.h < least) & (left > least)
         wrong = ~np.isfinite(stepper.h)
         lost = stuck | tired | wrong
-        if not lost.any():
+        if not anywhere(lost):
             return
         t, y = self._now()
         with torch.no_grad():
@@ -235,7 +235,7 @@ class _Run:
         self._leave(lost)
 
     def _leave(self, gone: Flags) -> None:
-        if not gone.any():
+        if not anywhere(gone):
             return
         rows = np.flatnonzero(~gone)
         self.samples, self.next = self.samples[rows], self.next[rows]

@@ -12,7 +12,7 @@ from hollowpde.errors import InputError
 from hollowpde.solvers.equation import Stage
 from hollowpde.solvers.gradients import Implicit, Relation
 from hollowpde.solvers.inner import Inner, JacobiNewton, Worker, at_work
-from hollowpde.solvers.inner.base import Counts, Flags, Numbers, index, sizes
+from hollowpde.solvers.inner.base import Counts, Flags, Numbers, anywhere, everywhere, index, sizes
 from hollowpde.solvers.integrate import Stepping
 from hollowpde.solvers.invariants import conserves
 from hollowpde.solvers.multistep import HIGHEST, ROWS, Tables, adams, backward_differences
@@ -161,7 +161,8 @@ class MultistepStepper(Stepper):
         h = self.direction * self.h
         t = self.t + h
         t = np.where(np.abs(t - end) <= _SAME * self.h, end, t)
-        guess, base = (self._of_order(self._predict) @ self.S).unbind(1)
+        chosen = self._orders()
+        guess, base = _by(self._predict[chosen], self.S).unbind(1)
         c = column(h * tables.gain[k], base)
         times = _times(t, base)
         with torch.no_grad():
@@ -172,7 +173,7 @@ class MultistepStepper(Stepper):
         y = out.z
         if torch.is_grad_enabled():
             y = attached(self.system, times, y, base, c)
-        both = self._of_order(self._advance) @ torch.cat([self.S, y.unsqueeze(1)], dim=1)
+        both = _by(self._advance[chosen], torch.cat([self.S, y.unsqueeze(1)], dim=1))
         new, errors = both[:, :ROWS], both[:, ROWS:]
         if self.method.fixed is not None:
             return self._fixed_step(t, new, out.converged, out.iterations)
@@ -180,7 +181,7 @@ class MultistepStepper(Stepper):
         solved = out.converged & np.isfinite(norm[:, 1])
         accepted = solved & (norm[:, 1] <= 1.0)
         self._move(t, new, accepted)
-        self._adapt(norm, accepted, solved, _safety(out.iterations))
+        self._adapt(norm, accepted, solved, out.iterations)
         return Attempt(accepted, solved, out.iterations)
 
     def between(self, rows: Counts, t: Numbers) -> Tensor:
@@ -194,14 +195,14 @@ class MultistepStepper(Stepper):
 
     def _move(self, t: Numbers, new: Tensor, accepted: Flags) -> None:
         """Those that are accepted take their new state."""
-        if accepted.all():
+        if everywhere(accepted):
             self.S, self.t = new, t
-        elif accepted.any():
+        elif anywhere(accepted):
             chosen = torch.from_numpy(accepted).to(new.device)[:, None, None]
             self.S, self.t = torch.where(chosen, new, self.S), np.where(accepted, t, self.t)
         self._last = (self.S, self.order, self.h, self.t)
 
-    def _adapt(self, norm: Numbers, accepted: Flags, solved: Flags, safety: Numbers) -> None:
+    def _adapt(self, norm: Numbers, accepted: Flags, solved: Flags, iterations: Counts) -> None:
         """Orders and step sizes of the next step.
 
         After k + 1 equal steps that order is taken which allows the longest.
@@ -209,9 +210,9 @@ class MultistepStepper(Stepper):
         k = self.order
         self.equal = np.where(accepted, self.equal + 1, 0)
         choose = accepted & (self.equal >= k + 1)
-        if accepted.all() and not choose.any():
+        if everywhere(accepted) and not anywhere(choose):
             return
-        order = k.copy()
+        safety, order = _safety(iterations), k.copy()
         power = -1.0 / (k[:, None] + np.arange(3))
         factors = np.where(np.isnan(norm), np.inf, np.maximum(norm, 1e-30)) ** power
         factors[k <= 1, 0] = 0.0
@@ -229,24 +230,24 @@ class MultistepStepper(Stepper):
         """Shorten what would go beyond the end."""
         left = np.abs(end - self.t)
         over = self.h > left
-        if over.any():
+        if anywhere(over):
             self._change(np.where(over, left / self.h, 1.0), self.order)
 
     def _change(self, by: Numbers, order: Counts) -> None:
         """Change step sizes by factors, and orders."""
         changed = (by != 1.0) | (order != self.order)
         self.order = order
-        if changed.any():
+        if anywhere(changed):
             self.equal[changed] = 0
             self.h = self.h * by
-            self.S = self._constant(self.tables.rescaled(order, by)) @ self.S
+            self.S = _by(self._constant(self.tables.rescaled(order, by)), self.S)
 
-    def _of_order(self, table: Tensor) -> Tensor:
-        """The matrices of each sample's order, or one for all of them."""
+    def _orders(self) -> Tensor | slice:
+        """Of each sample, as an index of the tables; or one for all of them."""
         first = int(self.order[0])
-        if (self.order == first).all():
-            return table[first : first + 1]
-        return table[index(self.order, table)]
+        if everywhere(self.order == first):
+            return slice(first, first + 1)
+        return index(self.order, self.S)
 
     def _constant(self, values: Numbers) -> Tensor:
         return torch.from_numpy(values).to(self.S)
@@ -273,6 +274,12 @@ def attached(system: System, t: Tensor, z: Tensor, base: Tensor, c: Tensor) -> T
 
 def _times(t: Numbers, like: Tensor) -> Tensor:
     return torch.from_numpy(t).to(like)
+
+
+def _by(matrices: Tensor, S: Tensor) -> Tensor:
+    """A matrix of each sample, or one for all, times its state."""
+    # Of a few samples `matmul` takes longer to find out what it is to do than to do it.
+    return torch.bmm(matrices.expand(len(S), -1, -1), S)
 
 
 def _safety(iterations: Counts) -> Numbers:

@@ -44,8 +44,8 @@ class Anderson:
         changes = torch.stack(self._changes, dim=-1)  # (n, d, m)
         steps = torch.stack(self._steps, dim=-1)
         scaled = changes / scale.unsqueeze(-1)
-        gram = scaled.mT @ scaled
-        right = scaled.mT @ (r / scale).unsqueeze(-1)
+        gram = torch.bmm(scaled.mT, scaled)
+        right = torch.bmm(scaled.mT, (r / scale).unsqueeze(-1))
         if gram.shape[-1] == 1:
             gamma = right / (gram + torch.finfo(r.dtype).tiny)
         else:
@@ -53,4 +53,4 @@ class Anderson:
             ridge = 1e-13 if r.dtype == torch.float64 else 1e-6
             diagonal += ridge * diagonal.sum(-1, keepdim=True) + torch.finfo(r.dtype).tiny
             gamma, _ = torch.linalg.solve_ex(gram, right)
-        return r - ((steps + changes) @ gamma).squeeze(-1)
+        return r - torch.bmm(steps + changes, gamma).squeeze(-1)

@@ -85,6 +85,16 @@ class Inner(Protocol):
     def needs_diagonal(self) -> bool: ...
 
 
+def anywhere(flags: Flags) -> bool:
+    """Whether any of them is set; numpy's own takes several times as long for a few samples."""
+    return np.count_nonzero(flags) > 0
+
+
+def everywhere(flags: Flags) -> bool:
+    """Whether all of them are set."""
+    return np.count_nonzero(flags) == flags.size
+
+
 def sizes(r: Tensor, scale: Tensor) -> Numbers:
     """The root mean square over dimensions of r in units of the scale, `(n,)`."""
     norm = torch.linalg.vector_norm((r / scale).detach(), dim=-1)

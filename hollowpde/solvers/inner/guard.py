@@ -8,7 +8,15 @@ import numpy as np
 from torch import Tensor
 
 from hollowpde.solvers.equation import Equation
-from hollowpde.solvers.inner.base import Counts, Numbers, Outcome, Worker, index
+from hollowpde.solvers.inner.base import (
+    Counts,
+    Numbers,
+    Outcome,
+    Worker,
+    anywhere,
+    everywhere,
+    index,
+)
 from hollowpde.solvers.inner.dense_newton import DenseNewton
 from hollowpde.solvers.inner.jacobi_newton import Iteration
 from hollowpde.solvers.inner.newton_krylov import NewtonKrylov
@@ -72,14 +80,14 @@ class Guard(Worker):
     def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
         n = len(z)
         handed = self.left[rows] > 0
-        if not handed.any():
+        if not anywhere(handed):
             out = self.first.solve(equation, z, scale, rows)
-            if out.converged.all() and not (out.rate > self.first.hand_over).any():
+            if everywhere(out.converged) and not anywhere(out.rate > self.first.hand_over):
                 self.failures[rows] = 0
                 return out
         else:
             out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
-            if not handed.all():
+            if not everywhere(handed):
                 cheap = np.flatnonzero(~handed)
                 on = index(cheap, z)
                 out.replace(

@@ -11,7 +11,17 @@ from torch import Tensor
 from hollowpde.errors import InputError
 from hollowpde.solvers.equation import Equation
 from hollowpde.solvers.inner.anderson import Anderson
-from hollowpde.solvers.inner.base import Counts, Flags, Numbers, Outcome, Worker, index, sizes
+from hollowpde.solvers.inner.base import (
+    Counts,
+    Flags,
+    Numbers,
+    Outcome,
+    Worker,
+    anywhere,
+    everywhere,
+    index,
+    sizes,
+)
 
 # Nearer to zero no diagonal is divided by: 1 - c D, where D is positive, may vanish.
 _LEAST_DIAGONAL = 0.2
@@ -126,13 +136,13 @@ class Iteration(Worker):
         weight = _weight(equation.diagonal(slope))
         out = self._iterate(equation, z, R * weight, weight, scale, rows, fresh)
         measured, born = out.iterations > 1, self._born[rows]
-        if fresh.any():
+        if anywhere(fresh):
             born = self._born[rows] = np.where(fresh & measured, out.rate, born)
         worse = measured & (out.rate > np.fmax(_SERVES, _WORSE * born))
         self.stale[rows] = worse | ~out.converged
         # Where an old diagonal is to blame, once more with a new one.
         blamed = ~fresh & (~out.converged | (out.rate > self.hand_over))
-        if blamed.any():
+        if anywhere(blamed):
             again = np.flatnonzero(blamed)
             some = index(again, z)
             self.stale[rows[again]] = True
@@ -146,10 +156,10 @@ class Iteration(Worker):
     ) -> tuple[Tensor, Tensor]:
         """R and the diagonal to go by: a new one of the samples that need one, of others kept."""
         kept, everyone = self._slope, len(rows) == len(self.stale)
-        if kept is not None and not fresh.any():
+        if kept is not None and not anywhere(fresh):
             return equation.residual(z), kept if everyone else kept[index(rows, z)]
         R, slope = equation.with_slope(z)
-        if everyone and fresh.all():
+        if everyone and everywhere(fresh):
             self._slope = slope
             return R, slope
         if kept is None:
@@ -187,11 +197,10 @@ class Iteration(Worker):
                 # It will not become a contraction any more, or none that can be trusted.
                 lost |= ~done & (rate > self.hand_over)
             gone = done | lost
-            if gone.any():
-                out.converged[live[done]] = True
-                out.iterations[live[gone]] = iteration
-                out.rate[live[gone]] = rate[gone]
-                if gone.all():
+            if anywhere(gone):
+                # What is said here of those that go on will be said anew.
+                out.converged[live], out.iterations[live], out.rate[live] = done, iteration, rate
+                if everywhere(gone):
                     results.append((live, z + r))
                     break
                 results.append((live[gone], (z + r)[index(np.flatnonzero(gone), z)]))
@@ -209,10 +218,15 @@ class Iteration(Worker):
             after = sizes(new, scale)
             # How much the iteration contracts along the step that it has just made.
             if iteration == 1 or not self.memory:
-                rate = np.fmax(rate, after / np.maximum(size, 1e-300))
+                shrunk, moved = after, size
             else:
-                moved, shrunk = sizes(step, scale), sizes(step + change, scale)
-                rate = np.fmax(rate, shrunk / np.maximum(moved, 1e-300))
+                shrunk, moved = sizes(step + change, scale), sizes(step, scale)
+            now = shrunk / np.maximum(moved, 1e-300)
+            if iteration == 2:
+                # The second step lies along M times the first: what was measured of both is the
+                # contraction of M twice, which knows of no growth that does not last.
+                rate = np.sqrt(rate * now)
+            rate = np.fmax(rate, now)
             mixer.learn(step, change)
             r, size = new, after
         else:
@@ -234,17 +248,16 @@ class Iteration(Worker):
         self, size: Numbers, rate: Numbers, known: Numbers, iteration: int, fresh: Flags
     ) -> Flags:
         """Whether the error after one more plain step is within the tolerance."""
-        rho = np.fmax(rate, known)
-        tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
         # Near rounding a step measures no contraction, and what it measures may be above one.
-        most = np.minimum(rho, 1.0 - 1e-6)
-        factor = most
-        if iteration == 1:
-            # Nothing has been measured yet of this equation.
-            tolerance = np.where(fresh & (rho < 1.0), _AT_ONCE * tolerance, 0.0)
-            factor = np.fmax(most, 1.0 - most)
+        rho = np.minimum(np.fmax(rate, known), 1.0 - 1e-6)
+        tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
         # The error is at most rho / (1 - rho) of the update.
-        return np.asarray((size * factor <= tolerance * (1.0 - most)) | (size == 0.0))
+        most = tolerance * (1.0 - rho)
+        if iteration > 1:
+            return np.asarray(size * rho <= most)
+        # Nothing has been measured yet of this equation.
+        at_once = size * np.fmax(rho, 1.0 - rho) <= _AT_ONCE * most * fresh
+        return np.asarray(at_once | (size == 0.0))
 
 
 def _weight(diagonal: Tensor) -> Tensor:
