@@ -97,8 +97,8 @@ def everywhere(flags: Flags) -> bool:
 
 def sizes(r: Tensor, scale: Tensor) -> Numbers:
     """The root mean square over dimensions of r in units of the scale, `(n,)`."""
-    norm = torch.linalg.vector_norm((r / scale).detach(), dim=-1)
-    out: Numbers = norm.cpu().numpy() / r.shape[-1] ** 0.5
+    norm = torch.linalg.vector_norm(r / scale, dim=-1)
+    out: Numbers = norm.numpy(force=True) / r.shape[-1] ** 0.5
     return out.astype(np.float64, copy=False)
 
 

@@ -248,6 +248,8 @@ class Iteration(Worker):
         self, size: Numbers, rate: Numbers, known: Numbers, iteration: int, fresh: Flags
     ) -> Flags:
         """Whether the error after one more plain step is within the tolerance."""
+        if iteration == 1 and not anywhere(fresh):
+            return np.asarray(size == 0.0)
         # Near rounding a step measures no contraction, and what it measures may be above one.
         rho = np.minimum(np.fmax(rate, known), 1.0 - 1e-6)
         tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
