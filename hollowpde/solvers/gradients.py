@@ -29,7 +29,8 @@ from hollowpde.solvers.inner.guard import DENSE
 from hollowpde.solvers.system import System
 
 _ITERATIONS = 60
-_RELATIVE = 1e-10
+# What a gradient is worth may be multiplied by the fastest rate of a stiff system.
+_RELATIVE = 1e-12
 _LEAST_DIAGONAL = 0.2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from hollowpde.solvers.trace import Recorder
 
 # Below this relative tolerance single precision has nothing left.
 _SINGLE = 1e-5
+# A gradient by a time is one by a state times f, which is large where a system is stiff and mostly
+# cancels: where one is asked for, the solve is more careful by this factor.
+_CAREFUL = 0.1
 
 
 def solve_ivp(
@@ -48,7 +52,8 @@ def solve_ivp(
         f: a field such as `HollowNet`, or a function of t `(n,)`, one time for each of the samples
             that are then at work, and y `(n, d)`; returns `(n, d)`. Samples must not depend on
             each other.
-        t_span: (t_0, t_1), in either order; numbers, or tensors for gradients.
+        t_span: (t_0, t_1), in either order; numbers, or tensors for gradients. Where a gradient by
+            a time is asked for, the solve takes a tenth of the tolerances.
         y0: `(B, d)`, float32 or float64.
         method: `hp.JacobiNewtonBDF()` by default; `hp.ESDIRK43()`, `hp.AdamsMoulton()`,
             `hp.RungeKutta()`, `hp.Auto()`.
@@ -90,13 +95,15 @@ def solve_ivp(
     if torch.is_grad_enabled():
         system.theta = leaves(f, y0.new_full((len(y0),), t0), y0)
     start = _moved_start(system, t_span[0], t0, y0)
+    given = t_eval if t_eval is not None else t_span
     tol = Tolerances(rtol, atol)
+    if any(_asks(t) for t in (*t_span, *given)):
+        tol = Tolerances(min(rtol, max(_CAREFUL * rtol, _least(y0.dtype))), _CAREFUL * atol)
     course = method.solve(InitialValue(system, start, times, t0, t1, tol, events, max_steps))
     status = _status(course, len(y0))
     if course.failures and throw:
         raise SolverError(status)
     counts = system.counts
-    given = t_eval if t_eval is not None else t_span
     values = _moved_values(system, given, course.values)
     success = torch.ones(len(y0), dtype=torch.bool)
     success[list(course.failures)] = False
@@ -143,13 +150,11 @@ def _check(y0: Tensor, rtol: float, atol: float | Tensor) -> None:
         raise InputError("y0 must be finite, but holds nan or infinite values.")
     if not 0 < rtol < 1:
         raise InputError(f"rtol must lie in (0, 1), but is {rtol}.")
-    if y0.dtype == torch.float32 and rtol < _SINGLE:
+    if rtol < _least(y0.dtype):
         raise InputError(
-            f"rtol = {rtol:g} is below what float32 can tell ({_SINGLE:g}): use y0.double(), and "
-            "f in float64."
+            f"rtol = {rtol:g} is below what {y0.dtype} can tell ({_least(y0.dtype):g}): take a "
+            "larger one, or y0.double() and f in float64."
         )
-    if rtol < 10 * torch.finfo(y0.dtype).eps:
-        raise InputError(f"rtol = {rtol:g} is below what {y0.dtype} can tell: take a larger one.")
     if isinstance(atol, Tensor) and atol.shape not in ((), y0.shape[1:]):
         raise InputError(
             f"atol must be a number or ({y0.shape[1]},), but has the shape {tuple(atol.shape)}."
@@ -182,11 +187,11 @@ def _times(
 
 def _moved_start(system: System, t: float | Tensor, t0: float, y0: Tensor) -> Tensor:
     """y_0, with the gradient by t_0: a later start is one that has not moved yet."""
-    if not (isinstance(t, Tensor) and t.requires_grad and torch.is_grad_enabled()):
-        return y0
-    with torch.no_grad():
-        slope = system.f(y0.new_full((len(y0),), t0), y0)
-    return y0 - (t - t.detach()).to(y0) * slope
+    if _asks(t):
+        with torch.no_grad():
+            slope = system.f(y0.new_full((len(y0),), t0), y0)
+        y0 = y0 - (t - t.detach()).to(y0) * slope
+    return y0
 
 
 def _moved_values(
@@ -195,12 +200,22 @@ def _moved_values(
     """The values, with the gradients by their times: f."""
     out = []
     for t, y in zip(times, values, strict=True):
-        if isinstance(t, Tensor) and t.requires_grad and torch.is_grad_enabled():
+        if _asks(t):
             with torch.no_grad():
                 slope = system.f(y.new_full((len(y),), _number(t)), y)
             y = y + (t - t.detach()).to(y) * slope
         out.append(y)
     return torch.stack(out)
+
+
+def _least(dtype: torch.dtype) -> float:
+    """The least relative tolerance."""
+    return _SINGLE if dtype == torch.float32 else 10 * torch.finfo(dtype).eps
+
+
+def _asks(t: float | Tensor) -> TypeGuard[Tensor]:
+    """Whether it asks for a gradient."""
+    return isinstance(t, Tensor) and t.requires_grad and torch.is_grad_enabled()
 
 
 def _number(t: float | Tensor) -> float:

@@ -167,3 +167,22 @@ def test_a_hollow_field_is_trained_through():
         grads.append(torch.autograd.grad(scalar(found.y[-1]), [*net.parameters()]))
     for got, want in zip(*grads, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("rtol", [1e-4, 1e-7])
+def test_gradients_by_times_of_a_stiff_linear_system_are_as_good_as_its_tolerance(seed, rtol):
+    generator = torch.Generator().manual_seed(seed)
+    k = torch.logspace(0, 5, 4, dtype=DOUBLE)
+    W = 0.4 * torch.randn(4, 4, generator=generator, dtype=DOUBLE).fill_diagonal_(0)
+    A = -k[:, None] * (torch.eye(4, dtype=DOUBLE) - W)
+    y0 = torch.randn(2, 4, generator=generator, dtype=DOUBLE, requires_grad=True)
+    t0, t1 = (torch.tensor(t, dtype=DOUBLE, requires_grad=True) for t in (0.2, 0.9))
+    found = hp.solve_ivp(
+        lambda t, y: y @ A.T, (t0, t1), y0, diagonal=lambda t, y: A.diagonal().expand_as(y),
+        rtol=rtol, atol=1e-3 * rtol,
+    )  # fmt: skip
+    ours = torch.autograd.grad(scalar(found.y[-1]), [y0, t0, t1])
+    exact = torch.autograd.grad(scalar(y0 @ torch.matrix_exp(A * (t1 - t0)).T), [y0, t0, t1])
+    for got, want in zip(ours, exact, strict=True):
+        assert (got - want).norm() <= 5 * rtol * want.norm()

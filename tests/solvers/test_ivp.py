@@ -214,7 +214,7 @@ def test_single_precision():
         exact = hp.solve_ivp(case.f, (0.0, 2.0), case.start(), diagonal=case.diagonal, rtol=1e-9)
     assert found.y.dtype == torch.float32
     torch.testing.assert_close(found.y[-1].double(), exact.y[-1], rtol=2e-3, atol=2e-3)
-    with pytest.raises(hp.InputError, match=r"below what float32 can tell .*y0.double"):
+    with pytest.raises(hp.InputError, match=r"below what torch.float32 can tell .*y0.double"):
         hp.solve_ivp(case.f, (0.0, 2.0), case.start(torch.float32), rtol=1e-6)
 
 

@@ -96,3 +96,24 @@ def test_samples_keep_diagonals_of_their_own():
             alone = hp.solve_ivp(f, (0.0, 0.4), y0[k : k + 1], **settings)
             torch.testing.assert_close(together.y[:, k], alone.y[:, 0], rtol=1e-10, atol=1e-12)
             assert alone.stats.evaluations[0] == together.stats.evaluations[k]
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "contraction"),
+    [
+        (20.0, 0.002, 0.2),  # an error that moves to where it counts more, and then is gone
+        (0.95, 0.95, 0.95),  # one that lasts
+        (0.05, 18.0, 0.95),  # the same, in unlike units
+    ],
+)
+def test_the_contraction_is_that_of_errors_that_last(there, back, contraction):
+    M = torch.tensor([[0.0, back], [there, 0.0]], dtype=DOUBLE)
+    system = System(lambda t, z: z @ M.T, lambda t, z: torch.zeros_like(z))
+    base, one = torch.zeros(1, 2, dtype=DOUBLE), torch.ones(1, 1, dtype=DOUBLE)
+    stage = Stage(system, torch.zeros(1, dtype=DOUBLE), base, one)
+    worker = hp.JacobiNewton().worker(1, 1e-6)
+    guess = torch.tensor([[1.0, 0.0]], dtype=DOUBLE)
+    out = worker.solve(stage, guess, torch.ones_like(base), np.arange(1))
+    assert out.rate[0] >= 0.99 * contraction
+    # What is measured of one step alone is never forgotten where it grows.
+    assert out.rate[0] <= 1.01 * max(contraction, back)

@@ -87,12 +87,12 @@ class Inner(Protocol):
 
 def anywhere(flags: Flags) -> bool:
     """Whether any of them is set; numpy's own takes several times as long for a few samples."""
-    return np.count_nonzero(flags) > 0
+    return bool(np.count_nonzero(flags))
 
 
 def everywhere(flags: Flags) -> bool:
     """Whether all of them are set."""
-    return np.count_nonzero(flags) == flags.size
+    return bool(np.count_nonzero(flags) == flags.size)
 
 
 def sizes(r: Tensor, scale: Tensor) -> Numbers:
