@@ -58,7 +58,7 @@ class Event:
         low, high = start.copy(), stepper.t[rows].copy()
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            y = stepper.between(rows, middle)
+            y = stepper.between(rows, middle).to(stepper.system.dtype)
             same = np.sign(self.values(y.new_tensor(middle), y)) == np.sign(before)
             low, high = np.where(same, middle, low), np.where(same, high, middle)
         return high

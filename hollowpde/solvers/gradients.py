@@ -120,10 +120,10 @@ def _transposed(
     """Solve the transposed system, to near rounding."""
     size = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
     scale = torch.where(size > 0, size, 1.0).expand_as(g)
-    tolerance = max(_RELATIVE, 100 * torch.finfo(g.dtype).eps)
+    tolerance = max(_RELATIVE, 100 * relation.system.eps)
     if relation.system.knows_diagonal:
         inverse = relation.diagonal(z).reciprocal()
-        mixer, x = Anderson(5), g * inverse
+        mixer, x = Anderson(5, relation.system.eps), g * inverse
         r = (g - relation.transposed(product, x)) * inverse
         for _ in range(_ITERATIONS):
             # Of the system itself, not of what the diagonal leaves of it.

@@ -86,12 +86,20 @@ class Stepping(ABC):
     def solve(self, task: InitialValue) -> Course:
         span = task.end - task.start
         stepper = self.stepper(
-            task.system, task.start, task.y0, math.copysign(1.0, span), abs(span), task.tol
-        )
+            task.system, task.start, _summable(task.y0), math.copysign(1.0, span), abs(span),
+            task.tol,
+        )  # fmt: skip
         run = _Run(stepper, task)
         while len(run.samples):
             run.step()
-        return run.course()
+        course = run.course()
+        course.values = course.values.to(task.y0.dtype)
+        return course
+
+
+def _summable(y: Tensor) -> Tensor:
+    """A state to which many small steps can be added, whatever f is evaluated in."""
+    return y if y.device.type == "mps" else y.double()
 
 
 class _Run:
@@ -162,7 +170,8 @@ class _Run:
         return self.out
 
     def _now(self) -> tuple[Tensor, Tensor]:
-        y = self.stepper.y
+        """Times and states, as f and events take them."""
+        y = self.stepper.y.to(self.system.dtype)
         return y.new_tensor(self.stepper.t), y
 
     def _reach(self, moved: Flags, ended: Numbers | None = None) -> None:

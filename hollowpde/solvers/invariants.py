@@ -31,7 +31,9 @@ def conserves(system: System, t: Tensor, y: Tensor) -> bool:
     if y.shape[-1] > DENSE:
         along = system.jvp(times, places, noise)
         rates = along.abs().sum(-1)
-        return bool((along.sum(-1).abs() <= _tolerance(y) * rates).all() and (rates > 0).all())
+        return bool(
+            (along.sum(-1).abs() <= _tolerance(system) * rates).all() and (rates > 0).all()
+        )
     first = system.jacobian(times[:1], places[:1])[0]
     # What depends on nothing, such as a parameter carried along, no iteration gets wrong.
     moved = first.any(1)
@@ -42,7 +44,7 @@ def conserves(system: System, t: Tensor, y: Tensor) -> bool:
     both = torch.cat([_normalised(first), _normalised(second)], dim=1)
     if not torch.isfinite(both).all() or not both.any():
         return False
-    return float(torch.linalg.svdvals(both)[-1]) <= _tolerance(y)
+    return float(torch.linalg.svdvals(both)[-1]) <= _tolerance(system)
 
 
 def _normalised(J: Tensor) -> Tensor:
@@ -56,5 +58,5 @@ def _singular(J: Tensor) -> bool:
     return not float(factors.diagonal().abs().min()) > _SUSPECT
 
 
-def _tolerance(y: Tensor) -> float:
-    return max(_NOTHING, 100 * torch.finfo(y.dtype).eps)
+def _tolerance(system: System) -> float:
+    return max(_NOTHING, 100 * system.eps)

@@ -86,7 +86,7 @@ def solve_ivp(
     """
     _check(y0, rtol, atol)
     method = JacobiNewtonBDF() if method is None else method
-    system = System(f, diagonal)
+    system = System(f, diagonal, dtype=y0.dtype)
     system.recorder = Recorder() if record else None
     times = _times(t_span, t_eval)
     t0, t1 = (_number(t) for t in t_span)

@@ -258,8 +258,7 @@ def working(
 ) -> Worker:
     """An inner solver for the equations of steps from (t, y)."""
     # Of the error that a step may have, its equation may leave so much (as in SciPy's BDF).
-    eps = float(torch.finfo(y.dtype).eps)
-    tolerance = share * max(10 * eps / rtol, min(0.03, rtol**0.5))
+    tolerance = share * max(10 * system.eps / rtol, min(0.03, rtol**0.5))
     conserving = inner.needs_diagonal and conserves(system, _times(t, y), y)
     return at_work(inner, y.shape[-1], len(y), tolerance, system.counts, conserving)
 

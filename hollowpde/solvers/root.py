@@ -92,7 +92,7 @@ def find_root(
     if rtol < 0 or atol < 0 or rtol + atol == 0:
         raise InputError(f"rtol and atol must be positive, but are {rtol} and {atol}.")
     method = JacobiNewton() if method is None else method
-    system = _system(F, diagonal)
+    system = _system(F, diagonal, x0.dtype)
     t = x0.new_zeros(len(x0))
     check_values(system.f, t, x0)
     check_inner(method, system)
@@ -166,11 +166,12 @@ def _at(F: Function | nn.Module) -> Function:
     return (lambda x: F(0.0, x)) if isinstance(F, Field) else F
 
 
-def _system(F: Function | nn.Module, diagonal: Function | None) -> System:
+def _system(F: Function | nn.Module, diagonal: Function | None, dtype: torch.dtype) -> System:
     if isinstance(F, Field) and diagonal is None:
-        return System(F)
+        return System(F, dtype=dtype)
     at = _at(F)
-    return System(lambda t, x: at(x), None if diagonal is None else lambda t, x: diagonal(x))
+    slope = None if diagonal is None else lambda t, x: diagonal(x)
+    return System(lambda t, x: at(x), slope, dtype=dtype)
 
 
 def _search(

@@ -51,8 +51,10 @@ class Stepper(ABC):
         t: time of each sample, `(n,)`; h: the size of its next step, positive.
         order: of its next step, `(n,)`.
         inner: what solves the equations of a step.
+        system: f.
     """
 
+    system: System
     t: Numbers
     h: Numbers
     order: Counts

@@ -23,12 +23,17 @@ class System:
         f: a field, or any function of t `(n,)` and y `(n, d)` that returns `(n, d)`; samples must
             not depend on each other.
         diagonal: `df_i / dy_i` `(n, d)` of the same arguments, where f is not a field.
+        dtype: what f is evaluated in; states may be of a higher precision.
     """
 
     def __init__(
-        self, f: RightHandSide | nn.Module, diagonal: RightHandSide | None = None
+        self,
+        f: RightHandSide | nn.Module,
+        diagonal: RightHandSide | None = None,
+        *,
+        dtype: torch.dtype,
     ) -> None:
-        self.f, self._diagonal = f, diagonal
+        self._f, self._diagonal, self.dtype = f, diagonal, dtype
         # What f depends on and that asks for a gradient: found when a solve begins.
         self.theta: list[Tensor] = []
         # Evaluations, each of all samples that are then at work.
@@ -38,12 +43,23 @@ class System:
 
     @property
     def knows_diagonal(self) -> bool:
-        return self._diagonal is not None or isinstance(self.f, Field)
+        return self._diagonal is not None or isinstance(self._f, Field)
 
     @property
     def diagonal_comes_along(self) -> bool:
         """Whether the diagonal is found on the way to f, as hollow fields do."""
-        return self._diagonal is None and isinstance(self.f, Field)
+        return self._diagonal is None and isinstance(self._f, Field)
+
+    @property
+    def eps(self) -> float:
+        """The rounding of f, relative."""
+        return float(torch.finfo(self.dtype).eps)
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        """f, not counted."""
+        if y.dtype == self.dtype:
+            return self._f(t, y)
+        return self._f(t.to(self.dtype), y.to(self.dtype)).to(y.dtype)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.counts["f"] += 1
@@ -53,10 +69,12 @@ class System:
         """f and the diagonal of its Jacobian, `(n, d)` each."""
         self.counts["f"] += 1
         self.counts["diagonal"] += 1
+        at = t.to(self.dtype), y.to(self.dtype)
         if self._diagonal is not None:
-            return self.f(t, y), self._diagonal(t, y)
-        value, slope = dimwise(self.f, t, y, order=1)
-        return value, slope
+            value, slope = self._f(*at), self._diagonal(*at)
+        else:
+            value, slope = dimwise(self._f, *at, order=1)
+        return value.to(y.dtype), slope.to(y.dtype)
 
     def jacobian(self, t: Tensor, y: Tensor) -> Tensor:
         """`df_i / dy_j`, `(n, d, d)`: d directional derivatives at once."""

@@ -229,10 +229,12 @@ def test_a_sum_is_conserved_beside_what_is_carried_along():
         return torch.stack([b * c - a, a - b * c, 0 * c], -1)
 
     y = torch.ones(1, 3, dtype=DOUBLE)
-    assert conserves(System(exchange), torch.zeros(1, dtype=DOUBLE), y)
+    assert conserves(System(exchange, dtype=DOUBLE), torch.zeros(1, dtype=DOUBLE), y)
     carried = torch.ones(1, 4, dtype=DOUBLE)
-    assert not conserves(System(Stretch(Decay())), torch.zeros(1, dtype=DOUBLE), carried)
-    assert not conserves(System(lambda t, y: 0 * y), torch.zeros(1, dtype=DOUBLE), y)
+    assert not conserves(
+        System(Stretch(Decay()), dtype=DOUBLE), torch.zeros(1, dtype=DOUBLE), carried
+    )
+    assert not conserves(System(lambda t, y: 0 * y, dtype=DOUBLE), torch.zeros(1, dtype=DOUBLE), y)
 
 
 def paths(n=30, noise=0.01, seed=0):

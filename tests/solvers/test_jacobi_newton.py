@@ -29,7 +29,9 @@ def solve(worker, system, error, scale):
     base, c = torch.full((1, 2), 3.0, dtype=DOUBLE), torch.full((1, 1), 0.1, dtype=DOUBLE)
     k = c * system.rate
     root = (base + k) / (1.0 + k)
-    stage = Stage(System(system.f, system.diagonal), torch.zeros(1, dtype=DOUBLE), base, c)
+    stage = Stage(
+        System(system.f, system.diagonal, dtype=DOUBLE), torch.zeros(1, dtype=DOUBLE), base, c
+    )
     out = worker.solve(stage, root + error, torch.full_like(base, scale), np.arange(1))
     assert out.converged.all()
     return float((out.z - root).abs().max()) / scale, stage.system.counts["diagonal"]
@@ -108,7 +110,7 @@ def test_samples_keep_diagonals_of_their_own():
 )
 def test_the_contraction_is_that_of_errors_that_last(there, back, contraction):
     M = torch.tensor([[0.0, back], [there, 0.0]], dtype=DOUBLE)
-    system = System(lambda t, z: z @ M.T, lambda t, z: torch.zeros_like(z))
+    system = System(lambda t, z: z @ M.T, lambda t, z: torch.zeros_like(z), dtype=DOUBLE)
     base, one = torch.zeros(1, 2, dtype=DOUBLE), torch.ones(1, 1, dtype=DOUBLE)
     stage = Stage(system, torch.zeros(1, dtype=DOUBLE), base, one)
     worker = hp.JacobiNewton().worker(1, 1e-6)

@@ -96,7 +96,7 @@ def spectral_radius(flow: CNF, x: Tensor, forward: bool = False) -> float:
         flow: in double precision.
         x: samples at the end of the flow, or at its start if `forward`.
     """
-    solved, system = flow.using(solver=_REFERENCE), System(flow.velocity)
+    solved, system = flow.using(solver=_REFERENCE), System(flow.velocity, dtype=x.dtype)
     start = x if forward else solved.pull_back(flow.end, x).x
     largest = 0.0
     for share in _PLACES:

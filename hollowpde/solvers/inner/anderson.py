@@ -16,13 +16,16 @@ class Anderson:
 
     Arguments:
         memory: how many differences are kept; 0 is the plain iteration.
+        eps: the rounding of residuals, relative.
 
     Source:
         Walker and Ni, Anderson Acceleration for Fixed-Point Iterations (2011).
     """
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, eps: float) -> None:
         self.memory = memory
+        # What keeps the normal equations from being singular.
+        self._ridge = 1e-13 if eps < 1e-10 else 1e-6
         self._steps: list[Tensor] = []
         self._changes: list[Tensor] = []
 
@@ -50,7 +53,6 @@ class Anderson:
             gamma = right / (gram + torch.finfo(r.dtype).tiny)
         else:
             diagonal = gram.diagonal(dim1=-2, dim2=-1)
-            ridge = 1e-13 if r.dtype == torch.float64 else 1e-6
-            diagonal += ridge * diagonal.sum(-1, keepdim=True) + torch.finfo(r.dtype).tiny
+            diagonal += self._ridge * diagonal.sum(-1, keepdim=True) + torch.finfo(r.dtype).tiny
             gamma, _ = torch.linalg.solve_ex(gram, right)
         return r - torch.bmm(steps + changes, gamma).squeeze(-1)

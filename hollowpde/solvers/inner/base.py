@@ -102,9 +102,9 @@ def sizes(r: Tensor, scale: Tensor) -> Numbers:
     return out.astype(np.float64, copy=False)
 
 
-def rounding(z: Tensor, scale: Tensor) -> Numbers:
+def rounding(equation: Equation, z: Tensor, scale: Tensor) -> Numbers:
     """The size of a step that is nothing but rounding, `(n,)`: no smaller one can be asked for."""
-    return _ROUNDING * float(torch.finfo(z.dtype).eps) * sizes(z, scale)
+    return _ROUNDING * equation.system.eps * sizes(z, scale)
 
 
 def index(rows: Counts, like: Tensor) -> Tensor:

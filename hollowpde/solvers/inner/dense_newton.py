@@ -91,7 +91,7 @@ class _Newton(Worker):
         factors, pivots, _ = torch.linalg.lu_factor_ex(matrix)
         out = Outcome(z.clone(), np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         live, last, rate = np.arange(n), np.full(n, np.nan), np.full(n, np.nan)
-        floor = rounding(z, scale)
+        floor = rounding(equation, z, scale)
         for iteration in range(1, self.settings.iterations + 1):
             R = equation.residual(z)
             dz = -torch.linalg.lu_solve(factors, pivots, R.unsqueeze(-1)).squeeze(-1)

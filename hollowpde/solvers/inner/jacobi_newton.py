@@ -189,7 +189,7 @@ class Iteration(Worker):
         results: list[tuple[Counts, Tensor]] = []
         live = np.arange(n)
         rate = np.nan * before
-        mixer, size = Anderson(self.memory), sizes(r, scale)
+        mixer, size = Anderson(self.memory, equation.system.eps), sizes(r, scale)
         for iteration in range(1, self.iterations + 1):
             done = self._small(size, rate, known, iteration, fresh)
             lost = ~(done | np.isfinite(size))

@@ -64,7 +64,7 @@ class _Krylov(Worker):
         out = Outcome(z.clone(), np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         whole, sizes_of = equation, scale
         live, last, rate = np.arange(n), np.full(n, np.nan), np.full(n, np.nan)
-        floor = rounding(z, scale)
+        floor = rounding(equation, z, scale)
         for iteration in range(1, self.settings.iterations + 1):
             R, diagonal = _residual(equation, z)
             dz, solved = _gmres(
