@@ -1,5 +1,6 @@
 """Initial value problems: accurate or an error, never wrong in silence; each sample by itself."""
 
+import copy
 import math
 
 import numpy as np
@@ -216,6 +217,35 @@ def test_single_precision():
     torch.testing.assert_close(found.y[-1].double(), exact.y[-1], rtol=2e-3, atol=2e-3)
     with pytest.raises(hp.InputError, match=r"below what torch.float32 can tell .*y0.double"):
         hp.solve_ivp(case.f, (0.0, 2.0), case.start(torch.float32), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4, 1e-5])
+def test_single_precision_keeps_what_is_conserved(rtol):
+    case = robertson(1e10)
+    with torch.no_grad():
+        found = hp.solve_ivp(
+            case.f, (0.0, case.end), case.start(torch.float32), diagonal=case.diagonal, rtol=rtol,
+            atol=case.floor * rtol, t_eval=[1e2, 1e6, case.end],
+        )  # fmt: skip
+    assert (found.y.double().sum(-1) - 1).abs().max() < 2e-7
+
+
+@pytest.mark.parametrize("method", [hp.JacobiNewtonBDF(), hp.ESDIRK43(), hp.AdamsMoulton()])
+def test_a_field_in_single_precision_sees_nothing_else(method):
+    torch.manual_seed(0)
+    net, y0 = hp.HollowNet(3), torch.randn(2, 3)
+    # Both ask for float32: they would refuse anything else.
+    event = hp.Event(lambda t, y: net(t, y)[:, 0])
+    found = hp.solve_ivp(net, (0.0, 1.0), y0, method=method, rtol=1e-4, events=[event])
+    assert found.y.dtype == torch.float32
+    grads = torch.autograd.grad(found.y[-1].square().sum(), [*net.parameters()])
+    wide = copy.deepcopy(net).double()
+    exact = hp.solve_ivp(wide, (0.0, 1.0), y0.double(), method=method, rtol=1e-4)
+    wanted = torch.autograd.grad(exact.y[-1].square().sum(), [*wide.parameters()])
+    torch.testing.assert_close(found.y[-1].double(), exact.y[-1], rtol=1e-5, atol=1e-5)
+    assert {grad.dtype for grad in grads} == {torch.float32}
+    error = [got.double() - want for got, want in zip(grads, wanted, strict=True)]
+    assert sum(e.square().sum() for e in error) <= 1e-8 * sum(w.square().sum() for w in wanted)
 
 
 def test_single_precision_at_the_edge_of_what_it_can_tell():
