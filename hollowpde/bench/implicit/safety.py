@@ -67,8 +67,7 @@ def _judge(
     lost = None
     if case.sum is not None and own.solve.values is not None:
         lost = float(np.abs(own.solve.values.sum(-1) - case.sum).max())
-        if precision == "float64":
-            out.worst_sum = max(lost, out.worst_sum or 0.0)
+        out.worst_sum = max(lost, out.worst_sum or 0.0)
     verdict = judged(own, rtol, of_scipy)
     out.verdicts[verdict] += 1
     said = verdict if own.solve.outcome == DONE else f"{verdict}: {own.solve.why}"
@@ -119,7 +118,7 @@ def figures(measured: Measured) -> Iterator[Figure]:
     yield Figure(f"sweep of {solves} solves: wrong in silence", float(wrong), 0.0, least=False)
     yield Figure(f"sweep of {solves} solves: right", float(right), float(solves))
     if measured.worst_sum is not None:
-        yield Figure("conserved sum lost, double precision", measured.worst_sum, 1e-6, least=False)
+        yield Figure("conserved sum lost, both precisions", measured.worst_sum, 1e-6, least=False)
 
 
 SWEEP = Heading(
