@@ -17,6 +17,7 @@ from hollowpde.bench.price import FIT, PRICE
 from hollowpde.bench.rivals import DIAGONAL, DIVERGENCE
 from hollowpde.bench.single import SINGLE
 from hollowpde.bench.tables import Budget, measure, show, write
+from hollowpde.bench.work import WORK
 from hollowpde.errors import InputError, nearest
 
 TABLES = {
@@ -32,6 +33,7 @@ TABLES = {
         FIT,
         LAPLACIAN,
         SINGLE,
+        WORK,
     )
 }
 

@@ -25,7 +25,7 @@ def _slim(dim: int) -> HollowNet:
 def _light(dim: int) -> HollowNet:
     return HollowNet(
         dim,
-        conditioner=MaskedMLP(hidden=(64, 64), features=4),
+        conditioner=MaskedMLP(hidden=(48, 48), features=4),
         transformer=AffineGate(gates=1, own=4),
     )
 
@@ -63,7 +63,7 @@ def _value(net: nn.Module, t: Tensor, x: Tensor) -> list[Tensor]:
 
 def _fit(budget: Budget) -> Iterator[Row]:
     for target in (_wells, _couplings):
-        for dim in budget.up_to(16, 64):
+        for dim in budget.up_to(16, 64, 512):
             errors = {n: _error(make, target, dim, budget.steps) for n, make in _NETS.items()}
             yield {
                 "target": target.__name__.strip("_"),
@@ -112,7 +112,7 @@ _NAMES = (
     "MLP 2x256: ordinary. Hollow: MaskedMLP 2x256 with 16 features, SharedMLP 2x32. Default: "
     "MaskedMLP 2x64, the rest the same. "
     "Slim: MaskedMLP 2x64 with 4 features, SharedMLP 2x24. "
-    "Light: MaskedMLP 2x64 with 4 features, AffineGate with 1 gate and 4 units of its own."
+    "Light: MaskedMLP 2x48 with 4 features, AffineGate with 1 gate and 4 units of its own."
 )
 
 PRICE = Table(

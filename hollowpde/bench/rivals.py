@@ -31,11 +31,11 @@ def _diagonal(budget: Budget) -> Iterator[Row]:
         reverse, ahead = torch.func.jacrev, torch.func.jacfwd
         rivals: dict[str, Outputs] = {
             "detached graph": partial(detached, net, x),
-            "vmap(jacrev)": partial(_by_jacobian, reverse, net, x, None),
-            "vmap(jacfwd)": partial(_by_jacobian, ahead, net, x, None),
-            "vmap(jacrev), chunks": partial(_by_jacobian, reverse, net, x, _CHUNK),
-            "vmap(jacfwd), chunks": partial(_by_jacobian, ahead, net, x, _CHUNK),
-            "vmap(jacrev), chunks, MLP 2x256": partial(_by_jacobian, reverse, ordinary, x, _CHUNK),
+            "vmap(jacrev)": partial(by_jacobian, reverse, net, x, None),
+            "vmap(jacfwd)": partial(by_jacobian, ahead, net, x, None),
+            "vmap(jacrev), chunks": partial(by_jacobian, reverse, net, x, _CHUNK),
+            "vmap(jacfwd), chunks": partial(by_jacobian, ahead, net, x, _CHUNK),
+            "vmap(jacrev), chunks, MLP 2x256": partial(by_jacobian, reverse, ordinary, x, _CHUNK),
         }
         exact: Outputs = partial(dimwise, net, as_time(0.0, x), x, order=1)
         with warnings.catch_warnings():
@@ -57,7 +57,7 @@ def detached(net: HollowNet, x: Tensor) -> tuple[Tensor, ...]:
     return Transformer.dimwise(net.transformer, x, h, c, 1)
 
 
-def _by_jacobian(jacobian: Jacobian, net: Net, x: Tensor, chunk: int | None) -> list[Tensor]:
+def by_jacobian(jacobian: Jacobian, net: Net, x: Tensor, chunk: int | None) -> list[Tensor]:
     """The diagonal of the full Jacobian."""
     t = torch.zeros(())
     one = jacobian(lambda y: net(t, y.unsqueeze(0)).squeeze(0))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from hollowpde.bench import laplacian, memory, operators, rivals, subjects
+from hollowpde.bench import laplacian, memory, operators, rivals, subjects, work
 from hollowpde.bench.operators import TABLES
 from hollowpde.bench.tables import Budget
 from hollowpde.bench.timing import Ratio, interleaved
@@ -134,7 +134,7 @@ def test_rivals_compute_the_same(dim):
     other_value, other_slopes = rivals.detached(net, x)
     torch.testing.assert_close(other_value, value)
     torch.testing.assert_close(other_slopes, slopes)
-    (diagonal,) = rivals._by_jacobian(torch.func.jacrev, lambda t, x: net(t.double(), x), x, None)
+    (diagonal,) = rivals.by_jacobian(torch.func.jacrev, lambda t, x: net(t.double(), x), x, None)
     torch.testing.assert_close(diagonal, slopes)
 
 
@@ -163,3 +163,12 @@ def test_bare_stack_and_equal_mlp_have_the_size_they_claim():
     count = sum(p.numel() for p in net.parameters())
     equal = subjects.Ordinary(dim, rivals._equal_width(net, dim))
     assert sum(p.numel() for p in equal.parameters()) == pytest.approx(count, rel=0.01)
+
+
+def test_work_is_counted_as_it_can_be_by_hand():
+    linear = nn.Linear(3, 5)
+    assert work.counted(lambda: linear(torch.zeros(2, 3)))[0] == 2 * 3 * 5
+    (one,) = work.WORK.rows(Budget(largest=1))
+    # A transformer 1-32-32-1 whose first layer is no product: 32 x 32 and 32, for each order.
+    assert (one["products, to order 1"], one["products, to order 2"]) == (2, 3)
+    assert one["products, plain / stack"] == (32 * 32 + 32) / (32 + 32 * 32 + 32)
