@@ -45,6 +45,8 @@ def test_a_task_is_the_problem_seen_in_snapshots():
         assert float(declared.data.times[-1]) == pytest.approx(last)
     assert CASES["ou_2d_unpaired"].declared().drift == hp.Linear()
     assert isinstance(TRIED["ou_2d"].declared().drift, hp.Hollow)
+    few = TRIED["ou_2d, 400 samples"]
+    assert (few.declared().data.paths, few.task(0, 50).data.paths) == (400, 50)
 
 
 def test_every_case_has_an_oracle_and_the_form_holds_the_truth():

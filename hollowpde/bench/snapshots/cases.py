@@ -20,44 +20,52 @@ _SAMPLES = 5000
 
 @dataclass(frozen=True)
 class Snapshots(Case):
-    """A shipped problem, of which 5000 samples are seen at each of 15 times, `dt` apart.
+    """A shipped problem, of which samples are seen at each of 15 times, `dt` apart.
 
     Arguments:
         problem: its file.
         dt: between the times.
         registered: its name there, if it is not that of the file.
         drift: instead of that of the file.
+        samples: at each time.
     """
 
     registered: str = ""
     drift: NetworkSpec | None = None
+    samples: int = _SAMPLES
+
+    @property
+    def declaration(self) -> str:
+        """The name of the problem in its file."""
+        return self.registered or self.problem
 
     @property
     def name(self) -> str:
-        return self.registered or self.problem
+        few = "" if self.samples == _SAMPLES else f", {self.samples} samples"
+        return self.declaration + few
 
     @property
     def title(self) -> str:
         last = self.dt * (_TIMES - 1)
         return (
-            f"{self.name} of problems/{self.problem}.py, {_SAMPLES} samples at {_TIMES} times up "
-            f"to {last:g}"
+            f"{self.declaration} of problems/{self.problem}.py, {self.samples} samples at "
+            f"{_TIMES} times up to {last:g}"
         )
 
     def declared(self) -> SDEProblem:
         """The problem as shipped, but for the data."""
-        problem, _ = find_problem(f"{shipped_problems()[self.problem]}:{self.name}")
+        problem, _ = find_problem(f"{shipped_problems()[self.problem]}:{self.declaration}")
         if not isinstance(problem, SDEProblem) or not isinstance(problem.data, Simulated):
-            raise InputError(f"{self.name!r} must be an SDE problem with simulated data.")
+            raise InputError(f"{self.declaration!r} must be an SDE problem with simulated data.")
         times = torch.linspace(0, self.dt * (_TIMES - 1), _TIMES, dtype=torch.float64)
-        data = replace(problem.data, times=times, paths=_SAMPLES, step=None, paired=False)
+        data = replace(problem.data, times=times, paths=self.samples, step=None, paired=False)
         return replace(problem, data=data, drift=self.drift or problem.drift)
 
     def task(self, seed: int, paths: int | None = None) -> Task:
         """The data of one seed; at most so many samples at each time."""
         problem = self.declared()
         assert isinstance(problem.data, Simulated)
-        data = replace(problem.data, seed=seed, paths=min(_SAMPLES, paths or _SAMPLES))
+        data = replace(problem.data, seed=seed, paths=min(self.samples, paths or self.samples))
         return Task(self, replace(problem, data=data.load()), data, seed)
 
 
@@ -89,6 +97,7 @@ TRIED = {
         Snapshots("stationary_ou", _up_to(2)),
         Snapshots("rotating_ou", _up_to(2)),
         Snapshots("ou_2d", _up_to(2), drift=_HOLLOW),
+        Snapshots("ou_2d", _up_to(2), drift=_HOLLOW, samples=400),
         CASES["double_well_unpaired"],
         CASES["cir"],
         CASES["ou_process"],
