@@ -15,7 +15,7 @@ from hollowpde.data import Points
 from hollowpde.nets import ConstantField, LinearField
 from hollowpde.problem import Compute
 from hollowpde.problem.sde.matching import WeakCriterion
-from hollowpde.problem.sde.verdict.scale import scale_profiles
+from hollowpde.problem.sde.verdict.scale import _drift_changes, scale_profiles
 from hollowpde.problem.sde.verdict.verdict import Profile, loose
 from hollowpde.residuals import RandomCosines, flux
 from hollowpde.training import Progress, Trainer
@@ -279,6 +279,38 @@ def test_a_gradient_drift_is_found(tmp_path, form):
     assert run.metrics["diffusion_rel_l2"] < 0.12
     # Verdicts rest on the noise of the equations, whatever they are weighed by.
     assert run.metrics["weak_p"] > 1e-3 and run.verdict == []
+
+
+def test_a_gradient_is_found_beside_a_known_rotation(tmp_path):
+    turn = 0.8
+    sde = Linear([[-1.0, -0.5 - turn], [-0.5 + turn, -1.2]], [0.5, 0.2])
+    data = hp.Simulated(sde, far_away, torch.linspace(0, 2, 15), 1000, 0, 0.05, paired=False)
+    known = hp.Known(lambda t, y: turn * torch.stack([-y[:, 1], y[:, 0]], 1), plus=light)
+    problem = hp.SDEProblem(name="x", data=data, truth=sde, drift=known, matching=hp.FluxForm())
+    short = ["matching.ridge=3", "matching.optimiser.steps=6", *LEAN]
+    run = hp.fit(problem, tmp_path / "run", overrides=short)
+    assert run.metrics["drift_rel_l2"] < 0.12 and run.metrics["diffusion_rel_l2"] < 0.12
+
+
+@pytest.mark.parametrize("beside", [None, lambda t, y: -y])
+def test_a_gradient_might_have_been_another_gradient_and_nothing_else(beside):
+    sde = Linear([[-1.0, -0.5], [-0.5, -2.0]], [0.5, 0.02])
+    data = hp.Simulated(sde, far_away, torch.linspace(0, 2, 9), 100, 0, 0.05, paired=False)
+    drift = light if beside is None else hp.Known(beside, plus=light)
+    model = hp.SDEProblem(name="x", data=data, drift=drift).begin(Compute(0)).model
+    pair, scale = model.pair(0), model.standardisation.scale
+    changes = list(_drift_changes(pair, [1.0, 3.0]))
+    assert len(changes) == 2 + 3 + 120
+    z = torch.randn(5, 2)
+    for change in changes:
+        t = torch.zeros(1)
+        J = torch.func.vmap(torch.func.jacfwd(lambda y, f=change: f(t, y[None])[0]))(z)  # noqa: B023
+        J = scale[:, None] * J / scale
+        torch.testing.assert_close(J, J.mT, rtol=1e-4, atol=1e-6)
+    # Waves together are of the size of the drift, on average over coordinates.
+    waves = sum(change(torch.zeros(5), z).square() for change in changes[5:])
+    ratio = (waves / torch.tensor([1.0, 9.0])).mean(0).sqrt()
+    assert 0.1 < float(ratio.min()) and float(ratio.mean()) < 3
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,16 @@ class DownhillField(Scaled):
         self.scale.copy_(factors * (size / factors).mean())
 
 
+def downhill_part(drift: Field) -> DownhillField | None:
+    """The gradient that is all there is to be fitted of a drift, if there is such a one."""
+    parts = list(drift.fields) if isinstance(drift, Sum) else [drift]
+    free = [part for part in parts if any(p.requires_grad for p in part.parameters())]
+    match free:
+        case [DownhillField() as part]:
+            return part
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Parametric(Form):
     """A drift or squared diffusion of the user's own, in the user's units, to be fitted.

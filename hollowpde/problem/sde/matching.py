@@ -16,7 +16,7 @@ from hollowpde.errors import InputError, UnsupportedError
 from hollowpde.nets import ConstantField
 from hollowpde.operators.field import Field
 from hollowpde.operators.reference import FieldLike
-from hollowpde.problem.sde.forms import DownhillField
+from hollowpde.problem.sde.forms import downhill_part
 from hollowpde.problem.sde.model import SDEModel
 from hollowpde.problem.stage import LBFGS, EarlyStop, derived_seed
 from hollowpde.residuals import (
@@ -230,7 +230,8 @@ class FluxForm(Matching):
         points: on a line: how many, drawn once, at times spread evenly; as many to choose by.
 
     Raises:
-        UnsupportedError: more than one dimension, and a drift that is not `Gradient()`.
+        UnsupportedError: more than one dimension, and a drift that is not `Gradient()`, or a
+            known one `plus` such.
 
     Source:
         Risken, The Fokker-Planck Equation (1989), section 5.1; gradient flows and the norm:
@@ -243,12 +244,12 @@ class FluxForm(Matching):
     def criterion(self, equations: WeakCriterion, model: SDEModel, seed: int) -> Criterion:
         if model.place.dim == 1:
             return ResidualCriterion(flux(), model, self.points, seed)
-        if not isinstance(model.pair(0).drift, DownhillField):
+        if downhill_part(model.pair(0).drift) is None:
             raise UnsupportedError(
                 "matching: the flux form is for one dimension or a drift that is a gradient, but "
                 f"there are {model.place.dim} dimensions, in which the density does not determine "
                 "the flux: any flow free of divergence may be added. Use drift=hp.Gradient() if "
-                "it is known to be one, or hp.WeakForm()."
+                "it is known to be one, hp.Known(..., plus=hp.Gradient()), or hp.WeakForm()."
             )
         return FluxCriterion(equations, model.standardisation.scale)
 

@@ -14,13 +14,15 @@ from hollowpde.nets import FromFunction, LinearField
 from hollowpde.operators.field import Field
 from hollowpde.operators.reference import FieldLike
 from hollowpde.problem.sde.coefficients import Coefficients
+from hollowpde.problem.sde.forms import DownhillField, downhill_part
 from hollowpde.problem.sde.matching import WeakCriterion
 from hollowpde.problem.sde.verdict.verdict import Profile
 
 FACTORS = np.exp(np.linspace(-math.log(4), math.log(4), 401))
 
 # What a network might have been besides: random features of a Gaussian process, so many of them,
-# that vary over so many standard deviations and are of the size of the drift itself.
+# that vary over so many standard deviations and are of the size of the drift itself; where that is
+# a gradient, gradients of such.
 _FEATURES = 120
 _LEAST_FEATURES = 20
 _LENGTH = 0.7
@@ -99,12 +101,46 @@ def _drift_changes(pair: Coefficients, size: Sequence[float]) -> Iterator[FieldL
     if not _networks(pair, pair.drift):
         yield from _tangents(pair.drift)
         return
+    gradient = downhill_part(pair.drift)
+    if gradient is not None:
+        yield from _gradients(gradient, torch.tensor(size))
+        return
+    count = max(_LEAST_FEATURES, _FEATURES // d)
     for i in range(d):
         yield _along(i, _WIDE * size[i], _one)
         for j in range(d):
             yield _along(i, _WIDE * size[i], partial(_coordinate, j))
-        for wave in _waves(d, seed=i):
+        for wave in _waves(d, i, count):
             yield _along(i, size[i], wave)
+
+
+def _gradients(drift: DownhillField, size: Tensor) -> Iterator[FieldLike]:
+    """What a gradient may be besides: other gradients, of quadratic forms and of waves."""
+    d = len(size)
+    # What makes of a gradient by z a drift of z that is one in the user's units.
+    factors = drift.units.scale.to(size) ** -2
+    typical = float((size / factors).mean())
+    for i in range(d):
+        yield _along(i, _WIDE * typical * float(factors[i]), _one)
+        for j in range(i + 1):
+            yield partial(_quadratic, _WIDE * typical * factors, i, j)
+    # Waves whose slopes are of size one.
+    for wave in _waves(d, 0, _FEATURES):
+        yield partial(_slope, _LENGTH * math.sqrt(d) * typical * factors, wave)
+
+
+def _quadratic(factors: Tensor, i: int, j: int, t: Tensor, x: Tensor) -> Tensor:
+    """The gradient of `x_i x_j`, each coordinate times its factor."""
+    out = torch.zeros_like(x)
+    out[:, i] += float(factors[i]) * x[:, j]
+    if i != j:
+        out[:, j] += float(factors[j]) * x[:, i]
+    return out
+
+
+def _slope(factors: Tensor, wave: Callable[[Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a wave, each coordinate times its factor."""
+    return factors.to(x) * torch.func.grad(lambda y: wave(y).sum())(x)
 
 
 def _shapes(pair: Coefficients, i: int, d: int) -> Iterator[FieldLike]:
@@ -115,7 +151,7 @@ def _shapes(pair: Coefficients, i: int, d: int) -> Iterator[FieldLike]:
         for j in range(d):
             yield _along(i, 1.0, partial(_coordinate, j))
     if _networks(pair, pair.diffusion):
-        for wave in _waves(d, seed=d + i):
+        for wave in _waves(d, d + i, max(_LEAST_FEATURES, _FEATURES // d)):
             yield _along(i, 1.0, partial(_centred, wave))
 
 
@@ -147,9 +183,8 @@ def _centred(value: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return value(x) - value(x).mean()
 
 
-def _waves(d: int, seed: int) -> Iterator[Callable[[Tensor], Tensor]]:
+def _waves(d: int, seed: int, count: int) -> Iterator[Callable[[Tensor], Tensor]]:
     """Random features of a Gaussian process of variance one."""
-    count = max(_LEAST_FEATURES, _FEATURES // d)
     generator = torch.Generator().manual_seed(seed)
     omega = torch.randn(count, d, generator=generator) / (_LENGTH * math.sqrt(d))
     phase = 2 * math.pi * torch.rand(count, generator=generator)
