@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil
+from math import ceil, floor, log10
 from types import MappingProxyType
 from typing import Any
 
@@ -65,10 +65,7 @@ def axis(title: str, span: tuple[float, float], log: bool) -> dict[str, Any]:
         span: its ends, as powers of ten on a logarithmic axis.
         log: whether it is logarithmic.
     """
-    decades = span[1] - span[0]
-    # On a short logarithmic axis plotly's own ticks, between the powers of ten, say more.
-    ticks = {"dtick": ceil(decades / 8)} if log and decades > 2 else {}
-    return ticks | {
+    return (_ticks(*span) if log else {}) | {
         "title": {"text": title, "standoff": 8},
         "range": list(span),
         "type": "log" if log else "linear",
@@ -83,6 +80,17 @@ def axis(title: str, span: tuple[float, float], log: bool) -> dict[str, Any]:
         "tickcolor": FRAME,
         "zeroline": False,
     }
+
+
+def _ticks(low: float, high: float) -> dict[str, Any]:
+    """Those of a logarithmic axis between two powers of ten."""
+    if high - low > 2:
+        return {"dtick": ceil((high - low) / 8)}
+    # Between the powers of ten plotly gives digits alone, of which nobody knows the power.
+    values = [m * 10.0**k for k in range(floor(low), ceil(high) + 1) for m in (1, 2, 5)]
+    shown = [value for value in values if low <= log10(value) <= high]
+    # Of an axis shorter than that, its own ticks are whole numbers.
+    return {"tickvals": shown, "ticktext": [f"{v:g}" for v in shown]} if len(shown) > 2 else {}
 
 
 def layout(height: int) -> dict[str, Any]:

@@ -198,6 +198,21 @@ def test_given_ranges_are_kept_and_logarithms_taken():
     assert layout.yaxis.type == "log"
 
 
+@pytest.mark.parametrize(
+    ("span", "texts"),
+    [
+        ((0.25, 4.0), ["0.5", "1", "2"]),
+        ((3.0, 300.0), ["5", "10", "20", "50", "100", "200"]),
+        ((1.0, 1.3), None),  # plotly's own
+    ],
+)
+def test_a_short_logarithmic_axis_has_whole_numbers(span, texts):
+    axes = Axes("x", "y", x_range=span, log_x=True)
+    layout = figure(chart(line(), axes=axes)).layout.xaxis
+    assert layout.ticktext == (None if texts is None else tuple(texts))
+    assert layout.dtick is None
+
+
 def test_a_logarithmic_axis_fits_what_is_positive():
     marks = [line(y=10 ** (4 * X)), line(y=-X), Band("b", Role.FIT, X, X - 5, X + 1)]
     low, high = figure(chart(*marks, axes=Axes("x", "y", log_y=True))).layout.yaxis.range

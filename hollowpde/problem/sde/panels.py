@@ -81,7 +81,7 @@ def _density(fit: SDEFit | SnapshotFit, j: int) -> Film:
         frames.append((_label(t, data), marks))
     return Film(
         f"Density of {name}",
-        f"The fitted density p(t, {name}) over the histogram of the paths fitted to. Move the "
+        f"The fitted density p(t, {name}) over the histogram of the data fitted to. Move the "
         "slider through time.",
         Axes(name, "density", x_range=(low, high)),
         "t",
@@ -262,10 +262,11 @@ def _resimulated(fit: SDEFit | SnapshotFit, j: int) -> Chart:
     made = np.array([np.quantile(_np(pairs.simulated[:, w, j]), levels) for w in windows]).T
     times = _np(pairs.times)
     name = fit.split.test.names[j]
+    starts = "the same starts" if fit.split.test.paired else "samples of the first time"
     return Chart(
         f"Re-simulated paths of {name}" if fit.split.test.dim > 1 else "Re-simulated paths",
-        "5 %, 50 % and 95 % quantiles of the held-out paths (shaded), and of paths simulated from "
-        "the fitted equation from the same starts (lines).",
+        "5 %, 50 % and 95 % quantiles of the held-out data (shaded), and of paths simulated from "
+        f"the fitted equation from {starts} (lines).",
         Axes("t", name),
         [
             Band("held out, 5-95 %", Role.DATA, times, seen[0], seen[2]),
