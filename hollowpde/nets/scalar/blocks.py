@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # Rows (samples x directions) of one block.
-_ROWS = 1024
+_ROWS = 4096
 
 Parts = tuple[Tensor, ...]
 

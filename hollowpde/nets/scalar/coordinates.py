@@ -16,7 +16,7 @@ from hollowpde.errors import InputError
 from hollowpde.nets.activations import Activation
 
 # Rows (samples x coordinates) of one block of coordinates, whose activations stay in the cache.
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 16384
 
 # One number for all coordinates, or one for each; None where there is no period.
 Period = float | tuple[float | None, ...] | None
