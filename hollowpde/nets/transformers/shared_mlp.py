@@ -70,13 +70,14 @@ class SharedTransformer(Transformer):
         return self.dimwise(x, h, c, 0)[0]
 
     def dimwise(self, x: Tensor, h: Tensor, c: Tensor, order: int) -> tuple[Tensor, ...]:
-        if len(self.from_c) == 1:  # time alone, and no product of matrices
+        if c.shape[-1] == 1:  # time alone, and no product of matrices
             value = torch.addcmul(self.embedding, c.unsqueeze(-1), self.from_c)
         else:
             value = self.embedding + (c @ self.from_c).unsqueeze(-2)
-        value = torch.addcmul(value, x.unsqueeze(-1), self.from_x)
-        if self.from_h is not None:
-            rows = torch.addmm(value.flatten(0, -2), h.flatten(0, -2), self.from_h.weight.t())
+        from_x, from_h = self.from_x, self.from_h
+        value = torch.addcmul(value, x.unsqueeze(-1), from_x)
+        if from_h is not None:
+            rows = torch.addmm(value.flatten(0, -2), h.flatten(0, -2), from_h.weight.t())
             value = rows.view_as(value)
         # Along x_i the first layer is a straight line of slope w: what its units give has the
         # coefficients f_k w^k, of which w^k goes into the weights of the next layer.
@@ -84,7 +85,7 @@ class SharedTransformer(Transformer):
         hidden = cast("Iterable[nn.Linear]", self.hidden)
         layers: list[tuple[Tensor, Tensor | None]] = [(k.weight, k.bias) for k in hidden]
         (weight, bias), *rest = [*layers, (self.out, None)]
-        weights = itertools.accumulate([weight, *[self.from_x] * order], torch.mul)
+        weights = itertools.accumulate([weight, *[from_x] * order], torch.mul)
         biases = [bias, *[None] * order]
         y: taylor.Series = [F.linear(*parts) for parts in zip(f, weights, biases, strict=True)]
         for weight, bias in rest:
