@@ -93,7 +93,7 @@ WORK = Table(
         "twice, and the second three times, what the value does; in more dimensions neither "
         "does.",
         "A Jacobian is d passes: so many times the products of dimwise are what vmap has to do. "
-        "That it takes longer is traffic of memory.",
+        "What it takes beyond that is not in these counts.",
     ),
     keys=("d",),
     quantity="multiples",

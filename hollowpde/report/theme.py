@@ -89,7 +89,7 @@ def _ticks(low: float, high: float) -> dict[str, Any]:
     # Between the powers of ten plotly gives digits alone, of which nobody knows the power.
     values = [m * 10.0**k for k in range(floor(low), ceil(high) + 1) for m in (1, 2, 5)]
     shown = [value for value in values if low <= log10(value) <= high]
-    # Of an axis shorter than that, its own ticks are whole numbers.
+    # On an axis shorter than that plotly gives its ticks in full.
     return {"tickvals": shown, "ticktext": [f"{v:g}" for v in shown]} if len(shown) > 2 else {}
 
 

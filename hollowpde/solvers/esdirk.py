@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hollowpde.solvers.equation import Stage
 from hollowpde.solvers.inner import Inner, JacobiNewton
-from hollowpde.solvers.inner.base import Counts, Numbers, index, sizes
+from hollowpde.solvers.inner.base import Counts, Numbers, anywhere, everywhere, index, sizes
 from hollowpde.solvers.integrate import Stepping
 from hollowpde.solvers.linear_multistep import attached, working
 from hollowpde.solvers.stepper import Attempt, Stepper, Tolerances, column, first_step
@@ -149,9 +149,9 @@ class ESDIRKStepper(Stepper):
         else:
             accepted = solved
         before = (self.t, self._y, self.f)
-        if accepted.all():
+        if everywhere(accepted):
             self.t, self._y, self.f = t, z, slopes[-1]
-        elif accepted.any():
+        elif anywhere(accepted):
             chosen = torch.from_numpy(accepted).to(z.device).unsqueeze(-1)
             self.t = np.where(accepted, t, self.t)
             self._y = torch.where(chosen, z, self._y)

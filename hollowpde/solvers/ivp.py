@@ -53,7 +53,8 @@ def solve_ivp(
             that are then at work, and y `(n, d)`; returns `(n, d)`. Samples must not depend on
             each other.
         t_span: (t_0, t_1), in either order; numbers, or tensors for gradients. Where a gradient by
-            a time is asked for, the solve takes a tenth of the tolerances.
+            a time is asked for, the solve takes a tenth of the tolerances, as far as the dtype
+            allows: it makes more steps.
         y0: `(B, d)`, float32 or float64.
         method: `hp.JacobiNewtonBDF()` by default; `hp.ESDIRK43()`, `hp.AdamsMoulton()`,
             `hp.RungeKutta()`, `hp.Auto()`.

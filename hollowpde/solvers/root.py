@@ -15,7 +15,7 @@ from hollowpde.operators.field import Field
 from hollowpde.solvers.equation import Root
 from hollowpde.solvers.gradients import Implicit, Relation, leaves
 from hollowpde.solvers.inner import Inner, JacobiNewton, at_work
-from hollowpde.solvers.inner.base import Numbers, index
+from hollowpde.solvers.inner.base import Numbers, everywhere, index
 from hollowpde.solvers.inner.guard import DENSE
 from hollowpde.solvers.ivp import check_inner
 from hollowpde.solvers.system import System, check_values
@@ -199,7 +199,7 @@ def _nearer(system: System, t: Tensor, z: Tensor, found: Tensor) -> Tensor:
     """Where to go on: to what was found if F is smaller there, or along Newton's step."""
     size = _size(system(t, z))
     better = _size(system(t, found)) < 0.5 * size
-    if better.all():
+    if everywhere(better):
         return found
     step, new = _newton_step(system, t, z), torch.where(_column(better, z), found, z)
     for k in range(_HALVINGS):
@@ -207,7 +207,7 @@ def _nearer(system: System, t: Tensor, z: Tensor, found: Tensor) -> Tensor:
         shorter = ~better & (_size(system(t, tried)) < (1 - 0.1 * 0.5**k) * size)
         new = torch.where(_column(shorter, z), tried, new)
         better |= shorter
-        if better.all():
+        if everywhere(better):
             break
     # Where nothing helps: on by a short step, which may lead over the hill.
     return torch.where(_column(better, z), new, z + 0.1 * step)

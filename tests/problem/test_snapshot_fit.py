@@ -307,10 +307,13 @@ def test_a_gradient_might_have_been_another_gradient_and_nothing_else(beside):
         J = torch.func.vmap(torch.func.jacfwd(lambda y, f=change: f(t, y[None])[0]))(z)  # noqa: B023
         J = scale[:, None] * J / scale
         torch.testing.assert_close(J, J.mT, rtol=1e-4, atol=1e-6)
-    # Waves together are of the size of the drift, on average over coordinates.
-    waves = sum(change(torch.zeros(5), z).square() for change in changes[5:])
-    ratio = (waves / torch.tensor([1.0, 9.0])).mean(0).sqrt()
-    assert 0.1 < float(ratio.min()) and float(ratio.mean()) < 3
+    # Waves together are of the size of the drift, on average over coordinates in the units in
+    # which they are a gradient: of 120 frequencies the root mean square is known to 7 %.
+    z = torch.randn(2000, 2)
+    waves = sum(change(torch.zeros(2000), z).square() for change in changes[5:]).mean(0).sqrt()
+    factors = scale**-2
+    expected = ((torch.tensor([1.0, 3.0]) / factors).mean() * factors).to(waves)
+    torch.testing.assert_close(waves, expected, rtol=0.2, atol=0)
 
 
 @pytest.mark.parametrize(

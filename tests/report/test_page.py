@@ -206,7 +206,7 @@ def test_given_ranges_are_kept_and_logarithms_taken():
         ((1.0, 1.3), None),  # plotly's own
     ],
 )
-def test_a_short_logarithmic_axis_has_whole_numbers(span, texts):
+def test_a_short_logarithmic_axis_gives_its_ticks_in_full(span, texts):
     axes = Axes("x", "y", x_range=span, log_x=True)
     layout = figure(chart(line(), axes=axes)).layout.xaxis
     assert layout.ticktext == (None if texts is None else tuple(texts))

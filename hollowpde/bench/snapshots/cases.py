@@ -97,7 +97,7 @@ TRIED = {
         Snapshots("stationary_ou", _up_to(2)),
         Snapshots("rotating_ou", _up_to(2)),
         Snapshots("ou_2d", _up_to(2), drift=_HOLLOW),
-        Snapshots("ou_2d", _up_to(2), drift=_HOLLOW, samples=400),
+        *(Snapshots("ou_2d", _up_to(2), drift=_HOLLOW, samples=n) for n in (800, 400, 200)),
         CASES["double_well_unpaired"],
         CASES["cir"],
         CASES["ou_process"],

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.solvers.equation import Equation
-from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, rounding, sizes
+from hollowpde.solvers.inner.base import (
+    Counts,
+    Outcome,
+    Worker,
+    anywhere,
+    everywhere,
+    index,
+    rounding,
+    sizes,
+)
 
 
 @dataclass(frozen=True)
@@ -73,11 +82,11 @@ class _Newton(Worker):
         return out
 
     def _take(self, equation: Equation, z: Tensor, rows: Counts, wanted: np.ndarray) -> None:
-        if not wanted.any():
+        if not anywhere(wanted):
             return
         some = np.flatnonzero(wanted)
         on = index(some, z)
-        derivative = (equation if wanted.all() else equation.select(on)).derivative(z[on])
+        derivative = (equation if everywhere(wanted) else equation.select(on)).derivative(z[on])
         if self._derivative is None:
             d = z.shape[-1]
             self._derivative = derivative.new_zeros(len(self.known), d, d)
@@ -114,7 +123,7 @@ class _Newton(Worker):
                 out.converged[live[done]] = True
                 out.iterations[where], out.rate[where] = iteration, np.nan_to_num(rate[gone])
                 out.z[index(where, z)] = z[index(np.flatnonzero(gone), z)]
-                if gone.all():
+                if everywhere(gone):
                     return out
                 rest = np.flatnonzero(~gone)
                 on = index(rest, z)

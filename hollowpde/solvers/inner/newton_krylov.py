@@ -10,7 +10,15 @@ from torch import Tensor
 
 from hollowpde.errors import InputError
 from hollowpde.solvers.equation import Equation
-from hollowpde.solvers.inner.base import Counts, Outcome, Worker, index, rounding, sizes
+from hollowpde.solvers.inner.base import (
+    Counts,
+    Outcome,
+    Worker,
+    everywhere,
+    index,
+    rounding,
+    sizes,
+)
 
 # The residual of a linear system, in units of the tolerance, that is small enough.
 _LINEAR = 0.1
@@ -83,7 +91,7 @@ class _Krylov(Worker):
                 out.converged[live[done]] = True
                 out.iterations[where], out.rate[where] = iteration, np.nan_to_num(rate[gone])
                 out.z[index(where, z)] = z[index(np.flatnonzero(gone), z)]
-                if gone.all():
+                if everywhere(gone):
                     return self._polished(whole, out, sizes_of)
                 rest = np.flatnonzero(~gone)
                 on = index(rest, z)
