@@ -32,6 +32,11 @@ class Equation(ABC):
     def with_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """R, and the diagonal of the Jacobian of the function behind it, `(n, d)` each."""
 
+    @property
+    def factor(self) -> Tensor | None:
+        """What that of R depends on beside the slope, if on anything."""
+        return None
+
     @abstractmethod
     def diagonal(self, slope: Tensor) -> Tensor:
         """The diagonal of the Jacobian of R, from a slope of now or before."""
@@ -84,6 +89,10 @@ class Stage(Equation):
     def with_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = self.system.with_diagonal(self.t, z)
         return torch.addcmul(z - self.base, self.c, value, value=-1.0), slope
+
+    @property
+    def factor(self) -> Tensor:
+        return self.c
 
     def diagonal(self, slope: Tensor) -> Tensor:
         return 1.0 - self.c * slope

@@ -106,6 +106,22 @@ class AdamsMoulton(_Multistep):
         return adams()
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What stays the same for as long as samples, orders and step sizes do.
+
+    Arguments:
+        move: signed step sizes, `(n,)`.
+        c: of the equations `z = b + c f(t, z)`, `(n, 1)`.
+        predict, advance: the matrices of the method, of each sample.
+    """
+
+    move: Numbers
+    c: Tensor
+    predict: Tensor
+    advance: Tensor
+
+
 class MultistepStepper(Stepper):
     """A multistep method at work. Orders, steps and decisions are numpy's; states are tensors."""
 
@@ -140,6 +156,7 @@ class MultistepStepper(Stepper):
             k, step = method.fixed
             self.h, self.order = np.full(n, step), np.full(n, k)
             self.t, self.S = _started(self.tables, system, t, y, direction * step, k)
+        self._step: _Step | None = None
         # For interpolation: the state at the end of the last step, before any change of step.
         self._last = (self.S, self.order, self.h, self.t)
 
@@ -152,29 +169,28 @@ class MultistepStepper(Stepper):
         self.equal = self.equal[rows]
         self.S = self.S[index(rows, self.S)]
         self.inner.keep(rows)
+        self._step = None
 
     def attempt(self, end: float) -> Attempt:
-        tables, n = self.tables, len(self.t)
-        if self.method.fixed is None:
-            self._not_beyond(end)
-        k = self.order
-        h = self.direction * self.h
-        t = self.t + h
-        t = np.where(np.abs(t - end) <= _SAME * self.h, end, t)
-        chosen = self._orders()
-        guess, base = _by(self._predict[chosen], self.S).unbind(1)
-        c = column(h * tables.gain[k], base)
+        there = self._arriving(end)
+        if self._step is None:
+            self._step = self._planned()
+        step, c = self._step, self._step.c
+        t = self.t + step.move
+        if anywhere(there):
+            t = np.where(there, end, t)
+        guess, base = torch.bmm(step.predict, self.S).unbind(1)
         times = _times(t, base)
         with torch.no_grad():
             guess, scale = guess.detach(), self.tol.scale(guess)
             out = self.inner.solve(
-                Stage(self.system, times, base.detach(), c), guess, scale, np.arange(n)
+                Stage(self.system, times, base.detach(), c), guess, scale, np.arange(len(t))
             )
         y = out.z
         if torch.is_grad_enabled():
             y = attached(self.system, times, y, base, c)
-        both = _by(self._advance[chosen], torch.cat([self.S, y.unsqueeze(1)], dim=1))
-        new, errors = both[:, :ROWS], both[:, ROWS:]
+        both = torch.bmm(step.advance, torch.cat([self.S, y.unsqueeze(1)], dim=1))
+        new, errors = both.split_with_sizes((ROWS, 3), dim=1)
         if self.method.fixed is not None:
             return self._fixed_step(t, new, out.converged, out.iterations)
         norm = sizes(errors, scale.unsqueeze(1))
@@ -226,12 +242,15 @@ class MultistepStepper(Stepper):
         by[~solved] = 0.5
         self._change(by, order)
 
-    def _not_beyond(self, end: float) -> None:
-        """Shorten what would go beyond the end."""
+    def _arriving(self, end: float) -> Flags:
+        """Whose next step ends there; what would go beyond is shortened."""
         left = np.abs(end - self.t)
-        over = self.h > left
-        if anywhere(over):
-            self._change(np.where(over, left / self.h, 1.0), self.order)
+        near = left <= (1.0 + _SAME) * self.h
+        if not anywhere(near):
+            return near
+        if self.method.fixed is None:
+            self._change(np.where(self.h > left, left / self.h, 1.0), self.order)
+        return np.asarray(np.abs(left - self.h) <= _SAME * self.h)
 
     def _change(self, by: Numbers, order: Counts) -> None:
         """Change step sizes by factors, and orders."""
@@ -240,14 +259,20 @@ class MultistepStepper(Stepper):
         if anywhere(changed):
             self.equal[changed] = 0
             self.h = self.h * by
-            self.S = _by(self._constant(self.tables.rescaled(order, by)), self.S)
+            self.S = torch.bmm(self._constant(self.tables.rescaled(order, by)), self.S)
+            self._step = None
 
-    def _orders(self) -> Tensor | slice:
-        """Of each sample, as an index of the tables; or one for all of them."""
-        first = int(self.order[0])
-        if everywhere(self.order == first):
-            return slice(first, first + 1)
-        return index(self.order, self.S)
+    def _planned(self) -> _Step:
+        """What the next steps have in common."""
+        k, first = self.order, int(self.order[0])
+        # Of each sample, as an index of the tables; or one for all of them.
+        alike = everywhere(k == first)
+        chosen = slice(first, first + 1) if alike else index(k, self.S)
+        move = self.direction * self.h
+        c = column(move * self.tables.gain[k], self.S)
+        # Of a few samples `matmul` takes longer to find out what it is to do than `bmm` to do it.
+        each = (m[chosen].expand(len(k), -1, -1) for m in (self._predict, self._advance))
+        return _Step(move, c, *each)
 
     def _constant(self, values: Numbers) -> Tensor:
         return torch.from_numpy(values).to(self.S)
@@ -273,12 +298,6 @@ def attached(system: System, t: Tensor, z: Tensor, base: Tensor, c: Tensor) -> T
 
 def _times(t: Numbers, like: Tensor) -> Tensor:
     return torch.from_numpy(t).to(like)
-
-
-def _by(matrices: Tensor, S: Tensor) -> Tensor:
-    """A matrix of each sample, or one for all, times its state."""
-    # Of a few samples `matmul` takes longer to find out what it is to do than to do it.
-    return torch.bmm(matrices.expand(len(S), -1, -1), S)
 
 
 def _safety(iterations: Counts) -> Numbers:

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 # Rows of a state: differences up to two orders above the highest.
 HIGHEST = 5
 ROWS = HIGHEST + 3
+_EYE = np.eye(ROWS).ravel()
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,10 @@ class Tables:
 
     def rescaled(self, order: NDArray[np.int64], by: Array) -> Array:
         """The matrices `(n, R, R)` that change the step size of states by factors `(n,)`."""
-        n, size = len(order), ROWS - self.first
-        M = _interpolation(by, size) @ _backwards(size)
-        M = M.swapaxes(-1, -2) * (by[:, None, None] if self.scaled else 1.0)
+        powers, mine = _rescaling(self.first, self.scaled)
+        matrices = by[:, None] ** np.arange(len(powers)) @ powers
         # Of an order k only its own differences are changed, by each other.
-        mine = np.arange(size) <= (order - self.scaled)[:, None]
-        inside = mine[:, :, None] & mine[:, None, :]
-        eye = np.eye(size)
-        out = np.broadcast_to(np.eye(ROWS), (n, ROWS, ROWS)).copy()
-        out[:, self.first :, self.first :] = np.where(inside, M, eye)
-        return out
+        return np.where(mine[order], matrices, _EYE).reshape(-1, ROWS, ROWS)
 
     def between(self, order: NDArray[np.int64], s: Array) -> Array:
         """The rows `(n, R)` that interpolate a state at the times t + s h, -1 <= s <= 0."""
@@ -67,19 +62,27 @@ class Tables:
         return np.where(np.arange(ROWS) <= order[:, None], weights[:, :ROWS], 0.0)
 
 
-def _interpolation(by: Array, size: int) -> Array:
-    """Shampine and Reichelt's R(k, factor), `(n, size, size)`."""
-    i, j = np.arange(1, size)[:, None], np.arange(1, size)
-    M = np.zeros((len(by), size, size))
-    M[:, 1:, 1:] = (i - 1 - by[:, None, None] * j) / i
-    M[:, 0] = 1.0
-    return np.asarray(np.cumprod(M, axis=1), np.float64)
-
-
 @lru_cache
-def _backwards(size: int) -> Array:
-    """The same of a factor of 1: from differences to values, or back."""
-    return _interpolation(np.ones(1), size)
+def _rescaling(first: int, scaled: bool) -> tuple[Array, NDArray[np.bool_]]:
+    """Changes of the step size by x, `(P, R R)` by its powers, and by order which entries are.
+
+    Entry (l, i) of a change is entry (i, l) of `R(x) R(1)`, of Shampine and Reichelt, with
+    `R_ij(x) = (-x j) (1 - x j) ... (i - 1 - x j) / i!`: coefficients that are whole numbers by i!.
+    """
+    size = ROWS - first
+    # By i, j and power of x.
+    R = np.zeros((size, size, ROWS + 1))
+    R[0, :, 0] = 1.0
+    for i in range(1, size):
+        R[i] = (i - 1) * R[i - 1]
+        R[i, :, 1:] -= np.arange(size)[:, None] * R[i - 1, :, :-1]
+    factorial = np.cumprod(np.maximum(np.arange(size), 1.0))
+    change = np.einsum("ijp,jl->pli", R, R.sum(-1) / factorial[:, None]) / factorial
+    out = np.zeros((ROWS + 1, ROWS, ROWS))
+    out[:, first:, first:] = np.roll(change, 1, axis=0) if scaled else change
+    row = np.arange(ROWS)
+    own = (row >= first) & (row <= np.arange(HIGHEST + 1)[:, None])
+    return out.reshape(ROWS + 1, -1), (own[:, :, None] & own[:, None]).reshape(len(own), -1)
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,25 @@ class Outcome:
     converged: Flags
     iterations: Counts
     rate: Numbers
+
+    def select(self, rows: Counts) -> Outcome:
+        """Of these rows."""
+        z = self.z[index(rows, self.z)]
+        return Outcome(z, self.converged[rows], self.iterations[rows], self.rate[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Counts, Outcome]]) -> Outcome:
+        """One of all samples, from outcomes of which it is told whose they are."""
+        if len(parts) == 1:
+            return parts[0][1]
+        back = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        each = [out for _, out in parts]
+        return cls(
+            torch.cat([out.z for out in each]),
+            np.concatenate([out.converged for out in each]),
+            np.concatenate([out.iterations for out in each]),
+            np.concatenate([out.rate for out in each]),
+        ).select(back)
 
     def replace(self, rows: NDArray[np.int64], other: Outcome) -> None:
         """Take these rows from another outcome."""

@@ -106,7 +106,9 @@ class Iteration(Worker):
         hand_over: float,
         diagonal: bool,
     ) -> None:
-        self.tolerance, self.memory, self.iterations = tolerance, memory, iterations
+        self.memory, self.iterations = memory, iterations
+        # Of a slow iteration, and of a fast one.
+        self._tolerances = np.array([tolerance, max(_COARSE, tolerance)])
         self.hand_over, self.diagonal = hand_over, diagonal
         # The contraction measured of late, nan before there is any.
         self.rate = np.full(samples, np.nan)
@@ -114,6 +116,7 @@ class Iteration(Worker):
         # what it contracted when it was new.
         self.stale, self._born = np.ones(samples, bool), np.full(samples, np.nan)
         self._slope: Tensor | None = None
+        self._weight: _Weight | None = None
 
     @property
     def contraction(self) -> Numbers:
@@ -133,7 +136,7 @@ class Iteration(Worker):
             return self._iterate(equation, z, -R, None, scale, rows, always)
         fresh = self.stale[rows] | equation.system.diagonal_comes_along
         R, slope = self._with_slope(equation, z, rows, fresh)
-        weight = _weight(equation.diagonal(slope))
+        weight = self._weighted(equation, slope)
         out = self._iterate(equation, z, R * weight, weight, scale, rows, fresh)
         measured, born = out.iterations > 1, self._born[rows]
         if anywhere(fresh):
@@ -169,6 +172,13 @@ class Iteration(Worker):
         self._slope = kept.index_copy(0, on, slope)
         return R, slope
 
+    def _weighted(self, equation: Equation, slope: Tensor) -> Tensor:
+        """What turns residuals into steps; of equal steps with a kept diagonal it is the same."""
+        kept, factor = self._weight, equation.factor
+        if kept is None or kept.slope is not slope or kept.factor is not factor:
+            kept = self._weight = _Weight(slope, factor, _inverse(equation.diagonal(slope)))
+        return kept.value
+
     def _iterate(
         self,
         equation: Equation,
@@ -183,28 +193,25 @@ class Iteration(Worker):
 
         Of samples whose weight is not fresh, nothing is taken without a measured contraction.
         """
-        n = len(z)
         known = before = self.rate[rows]
-        out = Outcome(z, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
-        results: list[tuple[Counts, Tensor]] = []
-        live = np.arange(n)
+        # Of those that are through: which, and what became of them.
+        parts: list[tuple[Counts, Outcome]] = []
+        live = np.arange(len(z))
         rate = np.nan * before
         mixer, size = Anderson(self.memory, equation.system.eps), sizes(r, scale)
         for iteration in range(1, self.iterations + 1):
             done = self._small(size, rate, known, iteration, fresh)
-            lost = ~(done | np.isfinite(size))
+            gone = done | ~np.isfinite(size)
             if iteration > _PATIENCE:
                 # It will not become a contraction any more, or none that can be trusted.
-                lost |= ~done & (rate > self.hand_over)
-            gone = done | lost
+                gone |= rate > self.hand_over
             if anywhere(gone):
-                # What is said here of those that go on will be said anew.
-                out.converged[live], out.iterations[live], out.rate[live] = done, iteration, rate
+                part = Outcome(z + r, done, np.full(len(live), iteration), rate)
                 if everywhere(gone):
-                    results.append((live, z + r))
+                    parts.append((live, part))
                     break
-                results.append((live[gone], (z + r)[index(np.flatnonzero(gone), z)]))
-                rest = np.flatnonzero(~gone)
+                some, rest = np.flatnonzero(gone), np.flatnonzero(~gone)
+                parts.append((live[some], part.select(some)))
                 on = index(rest, z)
                 live, rate, known, size = live[rest], rate[rest], known[rest], size[rest]
                 z, r, scale, equation = z[on], r[on], scale[on], equation.select(on)
@@ -230,15 +237,9 @@ class Iteration(Worker):
             mixer.learn(step, change)
             r, size = new, after
         else:
-            out.iterations[live] = self.iterations
-            out.rate[live] = rate
-            results.append((live, z))
-        if len(results) == 1:
-            out.z = results[0][1]
-        else:
-            order = np.concatenate([where for where, _ in results])
-            joined = torch.cat([values for _, values in results])
-            out.z = joined[index(np.argsort(order), joined)]
+            no, most = np.zeros(len(live), bool), np.full(len(live), self.iterations)
+            parts.append((live, Outcome(z, no, most, rate)))
+        out = Outcome.joined(parts)
         # Where one iteration was enough, nothing was measured.
         self.rate[rows] = np.where(out.iterations > 1, np.fmax(out.rate, _FORGET * before), before)
         out.rate = np.fmax(out.rate, 0.0)
@@ -252,7 +253,7 @@ class Iteration(Worker):
             return np.asarray(size == 0.0)
         # Near rounding a step measures no contraction, and what it measures may be above one.
         rho = np.minimum(np.fmax(rate, known), 1.0 - 1e-6)
-        tolerance = np.where(rho <= _FAST, max(_COARSE, self.tolerance), self.tolerance)
+        tolerance = self._tolerances[(rho <= _FAST).astype(np.intp)]
         # The error is at most rho / (1 - rho) of the update.
         most = tolerance * (1.0 - rho)
         if iteration > 1:
@@ -262,7 +263,16 @@ class Iteration(Worker):
         return np.asarray(at_once | (size == 0.0))
 
 
-def _weight(diagonal: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class _Weight:
+    """The weight of residuals, and the very tensors that it was made of."""
+
+    slope: Tensor
+    factor: Tensor | None
+    value: Tensor
+
+
+def _inverse(diagonal: Tensor) -> Tensor:
     """Minus its inverse, which stays away from zero; one of exactly zero counts as positive."""
     least = diagonal.abs().clamp_(min=_LEAST_DIAGONAL)
     return least.copysign_(diagonal).reciprocal_().neg_()
