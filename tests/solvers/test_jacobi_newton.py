@@ -54,6 +54,20 @@ def test_a_diagonal_that_no_longer_holds_is_not_believed(rates, memory):
     assert solve(worker, system, 2e-3, 1e-3)[0] <= TOLERANCE
 
 
+def test_a_kept_diagonal_is_weighed_by_the_step_that_it_serves():
+    system = Switched()
+    worker, y = hp.JacobiNewton().worker(1, 1e-8), torch.zeros(1, 2, dtype=DOUBLE)
+    steps = [torch.tensor([[c]], dtype=DOUBLE) for c in (1e-4, 1e-5, 1e-4, 1e-3)]
+    whole = System(system.f, system.diagonal, dtype=DOUBLE)
+    for c in (*steps, steps[-1]):
+        out = worker.solve(
+            Stage(whole, torch.zeros(1, dtype=DOUBLE), y, c), y, torch.ones_like(y), np.arange(1)
+        )
+        # The Jacobian is diagonal: with the right weight there is nothing left after one step.
+        assert out.converged.all() and out.rate[0] < 1e-10
+    assert whole.counts["diagonal"] == 1
+
+
 def switching(t):
     """A rate that falls from 1e4 to 1 within a few hundredths."""
     return 1.0 + 1e4 * torch.sigmoid((0.5 - t) / 0.004)[:, None]
