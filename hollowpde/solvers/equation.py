@@ -84,11 +84,11 @@ class Stage(Equation):
     c: Tensor
 
     def residual(self, z: Tensor) -> Tensor:
-        return torch.addcmul(z - self.base, self.c, self.system(self.t, z), value=-1.0)
+        return (z - self.base).addcmul_(self.c, self.system(self.t, z), value=-1.0)
 
     def with_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = self.system.with_diagonal(self.t, z)
-        return torch.addcmul(z - self.base, self.c, value, value=-1.0), slope
+        return (z - self.base).addcmul_(self.c, value, value=-1.0), slope
 
     @property
     def factor(self) -> Tensor:

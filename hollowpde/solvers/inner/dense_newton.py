@@ -60,11 +60,17 @@ class _Newton(Worker):
         self.fresh = np.zeros(samples, bool)  # taken in this very call
         self.known = np.zeros(samples, bool)
         self._derivative: Tensor | None = None
+        # Factors and pivots of the Jacobian of R, and what made it of the derivative.
+        self._factors: Tensor | None = None
+        self._pivots: Tensor | None = None
+        self._made = np.full(samples, np.nan)
 
     def keep(self, rows: Counts) -> None:
-        self.fresh, self.known = self.fresh[rows], self.known[rows]
-        if self._derivative is not None:
-            self._derivative = self._derivative[index(rows, self._derivative)]
+        self.fresh, self.known, self._made = self.fresh[rows], self.known[rows], self._made[rows]
+        self._derivative, self._factors, self._pivots = (
+            None if kept is None else kept[index(rows, kept)]
+            for kept in (self._derivative, self._factors, self._pivots)
+        )
 
     def solve(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
         self.fresh[:] = False
@@ -87,17 +93,40 @@ class _Newton(Worker):
         some = np.flatnonzero(wanted)
         on = index(some, z)
         derivative = (equation if everywhere(wanted) else equation.select(on)).derivative(z[on])
-        if self._derivative is None:
-            d = z.shape[-1]
-            self._derivative = derivative.new_zeros(len(self.known), d, d)
-        self._derivative[index(rows[some], z)] = derivative
+        self._derivative = self._put(self._derivative, rows[some], derivative)
         self.known[rows[some]] = self.fresh[rows[some]] = True
+        self._made[rows[some]] = np.nan
+
+    def _factored(self, equation: Equation, rows: Counts) -> tuple[Tensor, Tensor]:
+        """Factors and pivots of the Jacobian of R; of equal steps they are the same."""
+        by, n = equation.factor, len(rows)
+        now = np.zeros(n) if by is None else by.squeeze(-1).numpy(force=True).astype(np.float64)
+        some = np.flatnonzero(self._made[rows] != now)
+        if len(some):
+            derivative = self._of(self._derivative, rows[some])
+            part = equation if len(some) == n else equation.select(index(some, derivative))
+            factors, pivots, _ = torch.linalg.lu_factor_ex(part.matrix(derivative))
+            self._factors = self._put(self._factors, rows[some], factors)
+            self._pivots = self._put(self._pivots, rows[some], pivots)
+            self._made[rows[some]] = now[some]
+        return self._of(self._factors, rows), self._of(self._pivots, rows)
+
+    def _of(self, kept: Tensor | None, rows: Counts) -> Tensor:
+        """What is kept of some samples; of all of them, without a copy."""
+        assert kept is not None
+        return kept if len(rows) == len(self.known) else kept[index(rows, kept)]
+
+    def _put(self, kept: Tensor | None, rows: Counts, values: Tensor) -> Tensor:
+        """What is kept, with new values of some samples."""
+        if len(rows) == len(self.known):
+            return values
+        if kept is None:
+            kept = values.new_zeros(len(self.known), *values.shape[1:])
+        return kept.index_copy_(0, index(rows, kept), values)
 
     def _iterate(self, equation: Equation, z: Tensor, scale: Tensor, rows: Counts) -> Outcome:
         n = len(z)
-        assert self._derivative is not None
-        matrix = equation.matrix(self._derivative[index(rows, z)])
-        factors, pivots, _ = torch.linalg.lu_factor_ex(matrix)
+        factors, pivots = self._factored(equation, rows)
         out = Outcome(z.clone(), np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n))
         live, last, rate = np.arange(n), np.full(n, np.nan), np.full(n, np.nan)
         floor = rounding(equation, z, scale)
