@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import cycle
+from math import log10
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,8 @@ from hollowpde.files import write_whole
 from hollowpde.report import theme
 from hollowpde.report.page import POLICY
 
+# So far beyond the data, as a power of ten, an axis may reach.
+_BEYOND = 0.15
 _COLOURS = tuple(theme.COLOURS.values())
 
 
@@ -148,7 +151,7 @@ def _lines(result: Result, rows: Sequence[Row]) -> go.Figure:
         "tickvals": places,
         "ticktext": [str(d) for d in places],
     }
-    return go.Figure(traces, layout)
+    return go.Figure(traces, _ticked(layout, traces, "y"))
 
 
 def _diagram(result: Result, other: str) -> go.Figure:
@@ -169,14 +172,13 @@ def _diagram(result: Result, other: str) -> go.Figure:
         traces.append(go.Scatter(name=escape(name), x=x_of, y=y_of, mode="lines+markers", **look))
     # As many lines as this need room of their own, and their names some below.
     plain = _layout(result)
-    logarithmic = {"type": "log", "exponentformat": "power"}
     layout = plain | {
         "height": 480 + 22 * len(traces),
-        "xaxis": plain["xaxis"] | {"title": {"text": escape(other)}} | logarithmic,
-        "yaxis": plain["yaxis"] | {"dtick": 1} | logarithmic,
+        "xaxis": plain["xaxis"] | {"title": {"text": escape(other)}, "type": "log"},
+        "yaxis": plain["yaxis"] | {"type": "log"},
         "legend": {"orientation": "v", "x": 0, "y": -0.2, "yanchor": "top"},
     }
-    return go.Figure(traces, layout)
+    return go.Figure(traces, _ticked(_ticked(layout, traces, "x"), traces, "y"))
 
 
 def _bars(result: Result, rows: Sequence[Row], labels: Sequence[str]) -> go.Figure:
@@ -193,7 +195,8 @@ def _bars(result: Result, rows: Sequence[Row], labels: Sequence[str]) -> go.Figu
                 marker={"color": colour},
             )
         )
-    return go.Figure(traces, {**_layout(result), "barmode": "group", "bargap": 0.2})
+    layout = _ticked(_layout(result), traces, "y")
+    return go.Figure(traces, {**layout, "barmode": "group", "bargap": 0.2})
 
 
 def _drawn(result: Result) -> list[str]:
@@ -232,12 +235,23 @@ def _layout(result: Result) -> dict[str, Any]:
         "zeroline": False,
     }
     y = plain | {"title": {"text": escape(result.table.quantity), "standoff": 8}}
-    # Between powers of ten 2 and 5 alone are marked: enough to read, and without crowding.
     if result.table.log:
-        y |= {"type": "log", "dtick": "D2"}
+        y |= {"type": "log"}
     elif result.table.zero:
         y |= {"rangemode": "tozero"}
     return theme.layout(420) | {"xaxis": plain, "yaxis": y}
+
+
+def _ticked(layout: dict[str, Any], traces: Sequence[Any], axis: str) -> dict[str, Any]:
+    """The layout, with ticks that can be read if the axis is logarithmic."""
+    plain = layout[f"{axis}axis"]
+    shown = [value for trace in traces for value in trace[axis] if value]
+    if plain.get("type") != "log" or not shown:
+        return layout
+    # Ticks beyond the ends of the axis, which are chosen by plotly, do not show.
+    low, high = log10(min(shown)) - _BEYOND, log10(max(shown)) + _BEYOND
+    ticks = theme.log_ticks(low, high) | {"exponentformat": "power", "minexponent": 4}
+    return layout | {f"{axis}axis": plain | ticks}
 
 
 def _html(picture: go.Figure, name: str) -> str:

@@ -65,7 +65,7 @@ def axis(title: str, span: tuple[float, float], log: bool) -> dict[str, Any]:
         span: its ends, as powers of ten on a logarithmic axis.
         log: whether it is logarithmic.
     """
-    return (_ticks(*span) if log else {}) | {
+    return (log_ticks(*span) if log else {}) | {
         "title": {"text": title, "standoff": 8},
         "range": list(span),
         "type": "log" if log else "linear",
@@ -82,8 +82,8 @@ def axis(title: str, span: tuple[float, float], log: bool) -> dict[str, Any]:
     }
 
 
-def _ticks(low: float, high: float) -> dict[str, Any]:
-    """Those of a logarithmic axis between two powers of ten."""
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """The ticks of a logarithmic axis between two powers of ten."""
     if high - low > 2:
         return {"dtick": ceil((high - low) / 8)}
     # Between the powers of ten plotly gives digits alone, of which nobody knows the power.

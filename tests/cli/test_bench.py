@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,9 +11,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from hollowpde.bench import laplacian, memory, operators, rivals, subjects, work
+from hollowpde.bench import laplacian, memory, operators, page, rivals, subjects, work
 from hollowpde.bench.operators import TABLES
-from hollowpde.bench.tables import Budget
+from hollowpde.bench.tables import Budget, Heading, Result
 from hollowpde.bench.timing import Ratio, interleaved
 from hollowpde.cli import app
 from hollowpde.errors import InputError
@@ -69,6 +70,22 @@ def test_every_table(tmp_path, capsys):
         "operators.json",
         "operators.md",
     ]
+
+
+@pytest.mark.parametrize("title", ["lines", "bars", "diagram"])
+def test_short_logarithmic_axes_of_pages_say_which_power(title):
+    heading = Heading(
+        name="t", title=title, notes=(), keys=("case", "d"), quantity="ratio",
+        along="d", bars=title == "bars",
+    )  # fmt: skip
+    if title == "diagram":
+        heading = replace(heading, against=("cost",), lines="case")
+    rows = [{"case": "a", "d": d, "ratio": 1.5 * d, "cost": 3.0 * d} for d in (1, 2, 8)]
+    figure = next(iter(page._pictures(Result(heading, rows)).values()))
+    # From 1.5 to 12: digits alone would leave open of which power they are.
+    assert {"2", "5", "10"} <= set(figure.layout.yaxis.ticktext)
+    if title == "diagram":
+        assert {"5", "10", "20"} <= set(figure.layout.xaxis.ticktext)
 
 
 def test_some_tables_and_nothing_written(tmp_path, monkeypatch):

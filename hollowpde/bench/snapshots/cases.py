@@ -26,12 +26,13 @@ class Snapshots(Case):
         problem: its file.
         dt: between the times.
         registered: its name there, if it is not that of the file.
-        drift: instead of that of the file.
+        drift, diffusion: instead of those of the file.
         samples: at each time.
     """
 
     registered: str = ""
     drift: NetworkSpec | None = None
+    diffusion: NetworkSpec | None = None
     samples: int = _SAMPLES
 
     @property
@@ -41,8 +42,9 @@ class Snapshots(Case):
 
     @property
     def name(self) -> str:
+        free = "" if self.diffusion is None else ", hollow D"
         few = "" if self.samples == _SAMPLES else f", {self.samples} samples"
-        return self.declaration + few
+        return self.declaration + free + few
 
     @property
     def title(self) -> str:
@@ -59,7 +61,12 @@ class Snapshots(Case):
             raise InputError(f"{self.declaration!r} must be an SDE problem with simulated data.")
         times = torch.linspace(0, self.dt * (_TIMES - 1), _TIMES, dtype=torch.float64)
         data = replace(problem.data, times=times, paths=self.samples, step=None, paired=False)
-        return replace(problem, data=data, drift=self.drift or problem.drift)
+        return replace(
+            problem,
+            data=data,
+            drift=self.drift or problem.drift,
+            diffusion=self.diffusion or problem.diffusion,
+        )
 
     def task(self, seed: int, paths: int | None = None) -> Task:
         """The data of one seed; at most so many samples at each time."""
@@ -73,7 +80,7 @@ def _up_to(last: float) -> float:
     return last / (_TIMES - 1)
 
 
-# The drift of a problem without its linear part: a network alone.
+# A drift without its linear part, or a diffusion that is a function: a network alone.
 _HOLLOW = Hollow(
     MaskedMLP(hidden=(32, 32), features=8), SharedMLP(hidden=(32, 32), activation=silu)
 )
@@ -97,6 +104,7 @@ TRIED = {
         Snapshots("stationary_ou", _up_to(2)),
         Snapshots("rotating_ou", _up_to(2)),
         Snapshots("ou_2d", _up_to(2), drift=_HOLLOW),
+        Snapshots("ou_2d", _up_to(2), drift=_HOLLOW, diffusion=_HOLLOW),
         *(Snapshots("ou_2d", _up_to(2), drift=_HOLLOW, samples=n) for n in (800, 400, 200)),
         CASES["double_well_unpaired"],
         CASES["cir"],

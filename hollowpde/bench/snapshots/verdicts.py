@@ -22,9 +22,9 @@ _NOTES = (
     "not explain the samples, or of something else; or say nothing. One may warn of several.",
     "stationary_ou must be refused, since its marginals do not change, and rotating_ou warned of "
     "rotation, since its marginals are round. In ou_2d the drift is a network without a linear "
-    "part, from 5000 samples a time or fewer: a scale is reported where a factor of 1.5 is within "
-    "90 % confidence, so the fewer the more often. The others are as in the tables above, and "
-    "should be silent.",
+    "part and D is constant, or in one row a network too, from 5000 samples a time or fewer: a "
+    "scale is reported where a factor of 1.5 is within 90 % confidence, so the fewer the more "
+    "often. The others are as in the tables above, and should be silent.",
 )
 
 
