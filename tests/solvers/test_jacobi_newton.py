@@ -68,6 +68,22 @@ def test_a_kept_diagonal_is_weighed_by_the_step_that_it_serves():
     assert whole.counts["diagonal"] == 1
 
 
+def test_a_diagonal_may_be_written_into_the_same_tensor():
+    system, buffer = Switched(), torch.empty(1, 2, dtype=DOUBLE)
+
+    def diagonal(t, y):
+        return buffer.fill_(-system.rate)
+
+    worker, y = hp.JacobiNewton().worker(1, 1e-8), torch.zeros(1, 2, dtype=DOUBLE)
+    whole, c = System(system.f, diagonal, dtype=DOUBLE), torch.full((1, 1), 0.1, dtype=DOUBLE)
+    stage = Stage(whole, torch.zeros(1, dtype=DOUBLE), y, c)
+    for system.rate in (1e4, 10.0):
+        worker.renew()
+        out = worker.solve(stage, y, torch.ones_like(y), np.arange(1))
+        root = 0.1 * system.rate / (1.0 + 0.1 * system.rate)
+        torch.testing.assert_close(out.z, torch.full_like(y, root))
+
+
 def switching(t):
     """A rate that falls from 1e4 to 1 within a few hundredths."""
     return 1.0 + 1e4 * torch.sigmoid((0.5 - t) / 0.004)[:, None]

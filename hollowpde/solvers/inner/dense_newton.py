@@ -26,7 +26,8 @@ from hollowpde.solvers.inner.base import (
 class DenseNewton:
     """Newton's method with a dense Jacobian, by d directional derivatives of f.
 
-    The Jacobian is kept from step to step, and taken anew where the iteration has become slow.
+    The Jacobian is kept from step to step, and taken anew where the iteration has become slow; its
+    factors are kept while steps are equal.
 
     Arguments:
         iterations: at most so many with one Jacobian.

@@ -162,6 +162,8 @@ class Iteration(Worker):
         if kept is not None and not anywhere(fresh):
             return equation.residual(z), kept if everyone else kept[index(rows, z)]
         R, slope = equation.with_slope(z)
+        # It may be the very tensor of before, with other values.
+        self._weight = None
         if everyone and everywhere(fresh):
             self._slope = slope
             return R, slope
