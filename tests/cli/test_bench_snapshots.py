@@ -184,7 +184,7 @@ def test_rivals_apply_and_have_settings():
     wanted = list(cells(CASES, Budget(seeds=2)))
     assert len(wanted) == 2 * (6 * 4 + 3) == len(set(wanted))
     tried = list(verdicts.cells(Budget(seeds=5)))
-    assert len(tried) == 90 and {cell.seed for cell in tried} == set(range(10))
+    assert len(tried) == 100 and {cell.seed for cell in tried} == set(range(10))
 
 
 def test_the_density_is_fitted_where_it_is_needed():
