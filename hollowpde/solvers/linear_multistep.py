@@ -154,6 +154,11 @@ class MultistepStepper(Stepper):
             self.S = torch.cat([past, y.new_zeros(n, ROWS - 2, y.shape[-1])], dim=1)
         else:
             k, step = method.fixed
+            if k * step > span * (1.0 + _SAME):
+                raise InputError(
+                    f"fixed=({k}, {step:g}) begins with {k} steps of that size, which must lie "
+                    f"within t_span, of length {span:g}: take smaller steps."
+                )
             self.h, self.order = np.full(n, step), np.full(n, k)
             self.t, self.S = _started(self.tables, system, t, y, direction * step, k)
         self._step: _Step | None = None

@@ -48,7 +48,8 @@ class Tables:
     def rescaled(self, order: NDArray[np.int64], by: Array) -> Array:
         """The matrices `(n, R, R)` that change the step size of states by factors `(n,)`."""
         powers, mine = _rescaling(self.first, self.scaled)
-        matrices = by[:, None] ** np.arange(len(powers)) @ powers
+        # A product for each sample, whose rounding does not depend on the others.
+        matrices = (by[:, None, None] ** np.arange(len(powers)) @ powers)[:, 0]
         # Of an order k only its own differences are changed, by each other.
         return np.where(mine[order], matrices, _EYE).reshape(-1, ROWS, ROWS)
 

@@ -361,6 +361,10 @@ def linear(t, y):
         ({"t_eval": [2.0]}, "t_eval must lie between"),
         ({"f": lambda t, y: y.sum(-1)}, r"f\(t, y\) must return \(1, 1\)"),
         ({"method": hp.JacobiNewtonBDF()}, "JacobiNewton needs the diagonal"),
+        (
+            {"method": hp.JacobiNewtonBDF(inner=hp.DenseNewton(), fixed=(3, 0.5))},
+            "begins with 3 steps of that size, which must lie within t_span, of length 1",
+        ),
     ],
 )
 def test_contradictions_are_refused(changes, message):
