@@ -82,3 +82,14 @@ def test_equal_steps_are_factored_once(monkeypatch):
     y0, method = torch.ones(1, 6, dtype=DOUBLE), hp.JacobiNewtonBDF(inner=hp.DenseNewton())
     found = hp.solve_ivp(f, (0.0, 20.0), y0, method=method, rtol=1e-6)
     assert len(made) < 0.6 * found.stats.n_steps
+
+
+def test_a_function_may_return_an_expanded_view():
+    y0 = torch.tensor([[1.0, 0.5], [20.0, 3.0]], dtype=DOUBLE)
+
+    def f(t, y):
+        return (-(y.sum(-1, keepdim=True) ** 3)).expand_as(y)
+
+    method = hp.JacobiNewtonBDF(inner=hp.DenseNewton())
+    found = hp.solve_ivp(f, (0.0, 2.0), y0, method=method, rtol=1e-6)
+    torch.testing.assert_close(found.y[-1, :, 0] - found.y[-1, :, 1], y0[:, 0] - y0[:, 1])

@@ -94,7 +94,7 @@ class _Newton(Worker):
         some = np.flatnonzero(wanted)
         on = index(some, z)
         derivative = (equation if everywhere(wanted) else equation.select(on)).derivative(z[on])
-        self._derivative = self._put(self._derivative, rows[some], derivative)
+        self._derivative = self._put(self._derivative, rows[some], derivative.contiguous())
         self.known[rows[some]] = self.fresh[rows[some]] = True
         self._made[rows[some]] = np.nan
 
