@@ -51,7 +51,9 @@ class Tables:
         # A product for each sample, whose rounding does not depend on the others.
         matrices = (by[:, None, None] ** np.arange(len(powers)) @ powers)[:, 0]
         # Of an order k only its own differences are changed, by each other.
-        return np.where(mine[order], matrices, _EYE).reshape(-1, ROWS, ROWS)
+        # A sample that changes nothing is not touched by rounding either.
+        touched = mine[order] & (by != 1.0)[:, None]
+        return np.where(touched, matrices, _EYE).reshape(-1, ROWS, ROWS)
 
     def between(self, order: NDArray[np.int64], s: Array) -> Array:
         """The rows `(n, R)` that interpolate a state at the times t + s h, -1 <= s <= 0."""

@@ -47,3 +47,10 @@ def test_samples_of_several_orders_change_together():
         alone = tables.rescaled(orders[k : k + 1], by[k : k + 1])[0]
         # Also in rounding, no sample depends on the others.
         np.testing.assert_array_equal(together[k], alone)
+
+
+@pytest.mark.parametrize("order", range(1, HIGHEST + 1))
+def test_a_step_that_stays_leaves_the_state_as_it_is(order):
+    for tables in (backward_differences(True), adams()):
+        same = tables.rescaled(np.array([order]), np.ones(1))[0]
+        np.testing.assert_array_equal(same, np.eye(ROWS))
